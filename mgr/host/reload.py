@@ -25,7 +25,7 @@ from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import run_in_thread
 from mgr.host.file_digest import files_digest
 from mgr.host.finder import DiscoveredModule, load, locate, no_module
-from mgr.host.module_environment import Environments, requirements_of
+from mgr.host.module_environment import Environments, EnvironmentState, requirements_of
 from mgr.host.module_environment import digest_of as digest_of_requirements
 from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
@@ -33,6 +33,9 @@ from mgr.store.api import Revision
 
 DIFFERENT_REQUIREMENTS: Final = (
     "its requirements.txt, its Python or its kind of machine differs from the active's"
+)
+MISSED_LIBRARIES: Final = (
+    "the libraries it requires are {state} on this host, and were installed on others"
 )
 DIFFERENT_FILES: Final = "its files differ from those that the active manager reloaded"
 
@@ -46,7 +49,32 @@ async def read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule
     """
     found = await _read_files_anew(manager, name)
     files = await run_in_thread("digest-module", partial(files_digest, found.place))
-    return replace(found, files=files)
+    return replace(found, files=files, outdated=found.outdated or _missed_libraries(manager, found))
+
+
+def mark_missed_libraries(manager: WorkerContext) -> None:
+    """Mark the modules whose libraries were installed while this host had no worker.
+
+    They are not installed now: a promotion would wait for an index (docs/adr/0067).
+    """
+    for found in list(manager.catalogue.values()):
+        if missed := _missed_libraries(manager, found):
+            manager.register_module(replace(found, outdated=missed))
+            fields = {"module_name": found.name, "error": missed}
+            log.warning("libraries of a module are missing on this host", extra=fields)
+
+
+def _missed_libraries(manager: WorkerContext, found: DiscoveredModule) -> str:
+    """Return why a module would run on other libraries here than elsewhere; empty: it would not.
+
+    What this host's own ``requirements.txt`` asks for is enough: in an upgrade they differ.
+    """
+    if manager.mirror.get(manager.keys.environment(found.name)) is None:
+        return ""
+    state = Environments.of(manager.settings).state(found.name, found.place)
+    if state in {EnvironmentState.NONE, EnvironmentState.CURRENT}:
+        return ""
+    return MISSED_LIBRARIES.format(state=state.value)
 
 
 async def _read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule:

@@ -198,6 +198,11 @@ class _Modules:
 
     async def _import_anew(self, name: str) -> ReloadResult:
         reloaded = await self._context.modules.reload(name)
+        environment, info = self._context.keys.environment(name), self._context.modules.modules()
+        requires = name in info and info[name].libraries != "-"
+        if not requires and self._context.mirror.get(environment) is not None:
+            # Standbys would miss requirements that nobody has any more.
+            await self._context.fenced.delete(environment)
         # Standbys follow this record. It is written last, so that they do not reload files that
         # failed to import here.
         await self._context.fenced.put(self._context.keys.reload(name), reloaded.digest)

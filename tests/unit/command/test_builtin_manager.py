@@ -456,3 +456,16 @@ async def test_nobody_is_refused_by_a_cluster_without_ceph():
 
     assert (answer.retval, json.loads(answer.stdout)) == (0, [])
     assert answer.stderr.split(" ")[1] == "0"
+
+
+async def test_a_module_that_requires_nothing_any_more_is_missed_by_no_standby():
+    """Its record of installed libraries goes with the reload; those of others stay."""
+    async with builtin_commands() as at:
+        keys, fenced = at.leading_term.keys, at.leading_term.fenced
+        for module in ("hello", "status"):
+            await fenced.put(keys.environment(module), "of old requirements")
+
+        await at.run("mgr", "module", "reload", "hello")
+
+        assert at.stored(keys.environment("hello")) is None
+        assert at.stored(keys.environment("status")) == "of old requirements"

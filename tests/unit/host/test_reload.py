@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 
 from mgr.host.finder import find_modules, module_reports
-from mgr.host.reload import DIFFERENT_FILES, ReloadFollower, reload_module
+from mgr.host.module_environment import digest_of
+from mgr.host.reload import (
+    DIFFERENT_FILES,
+    ReloadFollower,
+    mark_missed_libraries,
+    read_files_anew,
+    reload_module,
+)
 from mgr.settings import Settings
 from tests.unit.standby.test_role import world_of
 
@@ -113,3 +120,27 @@ def test_a_digest_tells_files_and_not_places(folder, tmp_path):
     there = reload_module("followed", [str(tmp_path / "elsewhere")]).digest
 
     assert here == there
+
+
+async def test_libraries_that_were_installed_while_this_host_was_down_are_missed(folder, tmp_path):
+    """Until they are here; a reload of the files alone does not hide it."""
+    async with world_of() as world:
+        await standby(folder, world)
+        requirements = tmp_path / "followed" / "requirements.txt"
+        requirements.write_text("colour==2.0\n")
+        settings = Settings(id="b", module_path=(folder.path,), state_dir=str(tmp_path / "state"))
+        manager = replace(world.manager, settings=settings)
+        mark_missed_libraries(manager)
+        assert manager.catalogue["followed"].outdated == ""
+
+        await world.put(world.keys.environment("followed"), digest_of(requirements))
+        mark_missed_libraries(manager)
+
+        [report] = [r for r in module_reports(manager.catalogue) if r.name == "followed"]
+        assert "not made on this host" in report.outdated
+        assert (await read_files_anew(manager, "followed")).outdated == report.outdated
+
+        home = tmp_path / "state" / "module-env" / "followed"
+        (home / digest_of(requirements)).mkdir(parents=True)
+        (home / "current").symlink_to(digest_of(requirements))
+        assert (await read_files_anew(manager, "followed")).outdated == ""
