@@ -334,3 +334,40 @@ async def test_counters_of_daemons_are_read_in_memory(worker):
 def mapped(pid):
     """The files that a process has mapped."""
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.parametrize("place", ["process", "thread"])
+async def test_a_call_waits_for_a_module_that_is_being_constructed(
+    place, workers, folder, tmp_path
+):
+    """After a failover one module is there before the other that it calls."""
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    late = PROBE.replace("probe ", "late ").replace(
+        "self.seen = []",
+        f"""
+            self.seen = []
+            import pathlib, time
+            pathlib.Path({str(begun)!r}).touch()
+            while not pathlib.Path({str(go)!r}).exists():
+                time.sleep(0.01)
+        """.strip(),
+    )
+    folder("probe", PROBE)
+    folder("late", late)
+    made = await workers(module_path=[folder.path])
+    await made.store.commit([Put(made.keys.option("mgr", "mgr_module_isolation"), place)])
+    for name in ("probe", "late"):
+        await made.switch(name)
+    await made.ready()
+    await made.lead()
+    absent = await made.ask("probe", "do", code="self.remote('nobody', 'add', 1)")
+    assert "ImportError: Module not found" in absent.stderr
+    while not begun.exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as tasks:
+        calling = tasks.create_task(do(made, "self.remote('late', 'add', 1, right=2)"))
+        done, _ = await asyncio.wait([calling], timeout=0.5)
+        go.touch()
+
+    assert (done, calling.result()) == (set(), 3)
