@@ -166,7 +166,8 @@ class LimitWatch:
             if limits.open_files != before.open_files:
                 _limit(pid, resource.RLIMIT_NOFILE, limits.open_files)
             if limits.cpu_weight != before.cpu_weight and not watched.enforces("cpu"):
-                _be_nice(pid, nice_of(limits.cpu_weight))
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                _be_nice(pid, nice_of(limits.cpu_weight, own))
         except ProcessLookupError:
             return  # it has ended
         except (OSError, ValueError) as error:
@@ -245,10 +246,13 @@ def _above(most: int, tree: list[int]) -> bool:
     )
 
 
-def nice_of(weight: int) -> int:
-    """Return the nice value that gives a process ``weight`` beside 100 of others."""
+def nice_of(weight: int, own: int) -> int:
+    """Return the nice value that gives a process ``weight`` beside 100 of this one.
+
+    ``own`` is the nice value of this one, which every module has without a limit.
+    """
     steps = math.log(CPU_WEIGHT_DEFAULT / weight, WEIGHT_PER_NICE)
-    return min(19, max(-20, round(steps)))
+    return min(19, max(-20, own + round(steps)))
 
 
 def size_text(size: int) -> str:

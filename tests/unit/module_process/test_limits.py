@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,17 +153,24 @@ async def test_a_command_that_takes_too_long_ends_its_process(limited):
 
 async def test_the_weight_of_its_processor_time_holds_for_every_thread(limited):
     """Without cgroups it is a nice value, which an option may change."""
-    pid = limited.execution.process.pid
+    pid, own = limited.execution.process.pid, os.getpriority(os.PRIO_PROCESS, 0)
 
     def nices():
         stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
         return {int(stat.rpartition(")")[2].split()[16]) for stat in stats}
 
-    assert nices() == {nice_of(20)}
+    assert nices() == {nice_of(20, own)}
     limited.options[CPU_WEIGHT] = "m=5"
     limited.watch.reapply(frozenset({CPU_WEIGHT}))
-    assert nices() == {nice_of(5)}
-    assert [nice_of(weight) for weight in (100, 20, 1, 10_000)] == [0, 7, 19, -20]
+    assert nices() == {nice_of(5, own)}
+
+
+@pytest.mark.parametrize(
+    ("own", "values"), [(0, [0, 7, 19, -20]), (-10, [-10, -3, 11, -20]), (10, [10, 17, 19, -11])]
+)
+def test_the_weight_is_beside_that_of_the_manager(own, values):
+    """It may have a nice value of its own; without a limit modules have the same."""
+    assert [nice_of(weight, own) for weight in (100, 20, 1, 10_000)] == values
 
 
 async def test_a_module_that_closes_its_connection_is_killed_and_named(limited):
