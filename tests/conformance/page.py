@@ -53,6 +53,11 @@ that was met, each with the number of commands or options that it stopped. Left 
 background start`, which keeps every core busy, and `mgr self-test remote`, which wants modules that
 are disabled: `tests/conformance` runs it.
 
+`tests/conformance/test_at_work.py` has fourteen modules of 16.2 at work on three managers, of which
+the active is killed, in threads and in [processes of their own](../how-to/isolate-modules.md): they
+answer the same. Seen to differ: in a process, one whose `shutdown` takes longer than it is given
+(`telemetry`, `prometheus`) is killed; in a thread its instance is abandoned.
+
 What needs a Ceph cluster (pools, file systems, images) says so by `MGR_MODULE_ERROR` and takes
 nothing else down. `rados`, `rbd` and `cephfs` can be imported everywhere; where they are not
 installed, their first use says so. The dashboard of 20.2 has code that was generated for protobuf

@@ -68,8 +68,18 @@ def running(request, pacific, settings_for, etcd, tmp_path_factory, receivers):
         for name, value in options.items():
             assert cluster.run("config", "set", "mgr", f"mgr/{name}", str(value)).retval == 0
         cluster.enable(*(name for name in AT_WORK if name != "telegraf"))
+        # Those that are on by default were started before the option was set.
+        for name in elsewhere(cluster, request.param):
+            assert cluster.run("mgr", "module", "reload", name, timeout_s=30).retval == 0
+        assert not elsewhere(cluster, request.param)
         assert cluster.run("orch", "set", "backend", "test_orchestrator").retval == 0
         yield cluster
+
+
+def elsewhere(running, place):
+    """The modules that run, and not in ``place``."""
+    used = json.loads(running.run("mgr", "module", "top", format="json", timeout_s=30).text)
+    return [each["module"] for each in used if each["isolation"] != place]
 
 
 def posted(running, name, **more):
