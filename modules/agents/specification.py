@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +18,8 @@ SERVICES_MAX: Final = 1000
 """Services in one input."""
 FILES_MAX: Final = 256 << 10
 """Characters of the files of one service: they are stored with it."""
+NUMBER_MAX: Final = 40
+"""Characters of one number."""
 
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")]
@@ -137,12 +140,15 @@ def parse(text: str) -> list[Specification]:
     if len(text) > TEXT_MAX:
         raise InvalidSpecificationError(f"more than {TEXT_MAX} characters")
     try:
-        documents = [each for each in yaml.load_all(text, _Loader) if each is not None]
+        # A few bytes are a document: no more are read than are taken.
+        given = itertools.islice(yaml.load_all(text, _Loader), SERVICES_MAX + 1)
+        documents = [each for each in given if each is not None]
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InvalidSpecificationError(f"not YAML: {' '.join(str(error).split())}") from None
     plain = [each for one in documents for each in (one if isinstance(one, list) else [one])]
     if not plain or len(plain) > SERVICES_MAX:
-        raise InvalidSpecificationError(f"{len(plain)} services: give 1 to {SERVICES_MAX}")
+        count = "no" if not plain else f"more than {SERVICES_MAX}"
+        raise InvalidSpecificationError(f"{count} services: give 1 to {SERVICES_MAX}")
     found = [specification(each) for each in plain]
     names = [each.service for each in found]
     for name in names:
@@ -166,9 +172,33 @@ def specification(document: Any) -> Specification:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases, with which a few lines can stand for gigabytes."""
+    """YAML without aliases, with which a few lines can stand for gigabytes, and without base 60.
+
+    In YAML 1.1, ``22:22`` is 1342, and what a number of many such digits takes grows with the
+    square of their count: half a mebibyte took half a minute.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported")
         return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> Any:
+        self._check_number(node)
+        return super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: Any) -> Any:
+        self._check_number(node)
+        return super().construct_yaml_float(node)
+
+    def _check_number(self, node: Any) -> None:
+        text = self.construct_scalar(node)
+        if len(text) > NUMBER_MAX or ":" in text:
+            raise yaml.YAMLError(
+                f"'{text[:NUMBER_MAX]}' in line {node.start_mark.line + 1} is no number here: "
+                "put it in quotes if it is a text"
+            )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)

@@ -385,12 +385,26 @@ def test_all_specifications_are_taken_or_none(it):
         json.dumps({**RUNS, "unknown": 1}),
         json.dumps([RUNS, RUNS]),
         "[" * 5000,
+        "---\na\n" * 1001,
+        "!!int 'x'",
     ],
 )
 def test_what_is_no_specification_is_refused(it, text):
     """With what is wrong."""
     assert it.orch("apply", text, retval=-errno.EINVAL)
     assert it.host.store.keys() == {"host/a", "host/b", "host/c"}
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["22:22", "1:" * 300_000 + "1", "!!int '1:1'", "1:2.5", "9" * 1_000_000, "!!float '1:1'"],
+)
+def test_numbers_are_short_and_of_base_ten(it, number):
+    """In YAML 1.1 the first is 1342, and the second takes half a minute."""
+    said = it.orch("apply", f"service: web\nports: [\n {number}]", retval=-errno.EINVAL)
+
+    assert "in line 3 is no number here: put it in quotes" in said
+    assert len(said) < 200
 
 
 def test_orders_and_updates_are_paused(it):
