@@ -56,9 +56,19 @@ COMMANDS: Final = (
 """Commands whose answers are in it. None shows values of the key/value store, maps or tokens."""
 PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*-----", re.DOTALL)
 _SECRET: Final = r"[\w./-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key)"  # noqa: S105 - a pattern
-ASSIGNED: Final = re.compile(rf"(?i)(\b{_SECRET}\s*[=:]\s*|--{_SECRET}\s+)(?!\*)(\S+)")
-"""``password=x``, ``token: x`` and ``--token x`` in free text, such as a line of a log."""
-URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+_QUOTE: Final = r"\\*[\"']"
+_VALUE: Final = rf"(?!\*)(?:(?P<quote>{_QUOTE})(?:(?!(?P=quote)).)*(?:(?P=quote))?|\S+)"
+ASSIGNED: Final = re.compile(
+    rf"(?is)(?<![\w./-])({_SECRET}(?:{_QUOTE})?\s*[=:]\s*|--{_SECRET}(?:{_QUOTE}\s*,)?\s+){_VALUE}"
+)
+"""``password=x``, ``token: x``, ``--token x``, and the same quoted, as in JSON or a list of
+arguments, in free text such as a line of a log."""
+BEARER: Final = re.compile(
+    rf"(?i)\b(bearer\s+|authorization(?:{_QUOTE})?\s*[=:]\s*(?:{_QUOTE})?\w+\s+)[\w.~+/=-]{{8,}}"
+)
+OUR_TOKEN: Final = re.compile(r"\b[0-9a-f]{12,16}\.[\w-]{43}(?:\.[0-9a-f]{16,64})?\b")
+"""A token for a person, or a join token, wherever it stands."""
+URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
 NAME_FIELDS: Final = ("name", "key", "option")
 VALUE_FIELDS: Final = frozenset(
     {"value", "previous_value", "new_value", "default", "default_value"}
@@ -195,6 +205,8 @@ def masked(document: Any, *, secret: bool = False) -> Any:
 def _masked_text(text: str) -> str:
     text = PEM.sub(MASK, text)
     text = URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    text = OUR_TOKEN.sub(MASK, text)
+    text = BEARER.sub(rf"\1{MASK}", text)
     return ASSIGNED.sub(rf"\1{MASK}", text)
 
 
