@@ -29,6 +29,8 @@ MESSAGE_BYTES: Final[Mapping[str, int]] = {
     # A daemon declares up to ten thousand counters in one message, and sends commands.
     REPORT: REPORT_BYTES_MAX,
 }
+LOCAL_CONNECTION: Final = "LocalSocket/Connection"
+"""The name by which connections of the local socket are counted among the streams."""
 CALLER_STREAMS: Final[Mapping[str, int]] = {
     f"{OURS}CommandService/Session": 500,
     f"{OURS}ManagerService/FollowLog": 100,
@@ -36,6 +38,7 @@ CALLER_STREAMS: Final[Mapping[str, int]] = {
     f"{OURS}ClusterService/WatchMaps": 2000,
     "/grpc.health.v1.Health/Watch": 5000,
     REPORT: 20_000,
+    LOCAL_CONNECTION: 500,
 }
 """Limit of open streams of one caller, by method. A whole fleet may share one certificate, and the
 callers of ``Watch`` are told apart by their address only."""

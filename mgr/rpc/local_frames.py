@@ -62,6 +62,11 @@ class FrameReader:
         self._message_bytes_max = message_bytes_max
         self._held = bytearray()
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of an incomplete frame is kept."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
         """Yield the frames that ``data`` completes: the header without the length, the message.
 

@@ -16,6 +16,7 @@ import os
 import socket
 import stat
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +36,20 @@ from mgr.errors import (
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.interceptor import MalformedMessage, internal, lenient
-from mgr.rpc.limits import OURS, VALUE_BYTES_MAX, StreamLimits
+from mgr.rpc.limits import (
+    CALLER_BYTES_MAX,
+    LOCAL_CONNECTION,
+    OURS,
+    VALUE_BYTES_MAX,
+    StreamLimits,
+)
+from mgr.rpc.limits import (
+    identity as counted_by,
+)
 from mgr.rpc.local_frames import ANSWER, REQUEST, FrameReader, FrameTooLargeError, Kind, Outcome
 from mgr.rpc.manager import ManagerServicer
 from mgr.rpc.status import status_of
+from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest, ExecuteRequest
 from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from mgr.settings import Settings
@@ -46,8 +57,6 @@ from mgr.settings import Settings
 IN_FLIGHT_MAX: Final = 1024
 """Unanswered requests of one connection; at this number nothing more is read from it."""
 MODE: Final = 0o660
-CONNECTION: Final = "LocalSocket/Connection"
-"""The name by which connections are counted among the streams."""
 CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group, as ``SO_PEERCRED`` returns them."""
 
@@ -95,13 +104,16 @@ class LocalServer:
         methods: LocalMethods,
         clock: Clock,
         limits: StreamLimits,
+        unread: UnreadAnswers,
         tasks: asyncio.TaskGroup | None,
     ) -> None:
-        """Serve ``methods``; ``limits`` counts connections."""
+        """Serve ``methods``; ``limits`` counts connections, ``unread`` what they do not read."""
         self.name = ""
         self.methods: Final = methods
         self.clock: Final = clock
         self.limits: Final = limits
+        self.unread: Final = unread
+        self.incomplete: Final[Counter[str]] = Counter()
         self._tasks = tasks
         self.connections: Final[set[Connection]] = set()
         self._server: asyncio.Server | None = None
@@ -148,7 +160,11 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(REQUEST, VALUE_BYTES_MAX)
         self._counted = contextlib.ExitStack()
         self._caller = Caller.anonymous()
+        self._who = ""
         self._full = False
+        self._asked_bytes = 0
+        self._incomplete_bytes = 0
+        self._unread_bytes = 0
         self._transport: asyncio.Transport
 
     # -- called by the event loop ---------------------------------------------------------------
@@ -157,8 +173,9 @@ class Connection(asyncio.Protocol):
         """Learn who the client is, and count it."""
         self._transport = transport  # type: ignore[assignment]  # that of a stream socket
         self._caller = _caller_of(transport.get_extra_info("socket"))
+        self._who = counted_by(self._caller)
         try:
-            self._counted.enter_context(self._server.limits.counted(CONNECTION, self._caller))
+            self._counted.enter_context(self._server.limits.counted(LOCAL_CONNECTION, self._caller))
         except OverloadedError as error:
             self._send(0, Outcome.STATUS, status_of(error).SerializeToString())
             self._transport.close()
@@ -173,10 +190,11 @@ class Connection(asyncio.Protocol):
         try:
             for (number, kind, wait_ms), message in self._reader.feed(data):
                 self._take(number, kind, wait_ms, message)
+            self._count_incomplete()
         except FrameTooLargeError:
-            error = TooLargeError(f"a message above {VALUE_BYTES_MAX} bytes")
-            self._send(0, Outcome.STATUS, status_of(error).SerializeToString())
-            self._transport.close()
+            self._refuse(TooLargeError(f"a message above {VALUE_BYTES_MAX} bytes"))
+        except OverloadedError as error:
+            self._refuse(error)
 
     def pause_writing(self) -> None:
         """Read nothing while the client does not take its answers."""
@@ -186,12 +204,15 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Read on."""
         self._full = False
+        self._count_unread(self._transport.get_write_buffer_size())
         self._read_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Cancel what the client does not wait for any more."""
         self._server.connections.discard(self)
         self._counted.close()
+        self._count_unread(0)
+        self._keep_incomplete(0)
         for task in tuple(self.running.values()):
             task.cancel()
 
@@ -214,15 +235,19 @@ class Connection(asyncio.Protocol):
             self._send(number, Outcome.STATUS, status_of(error).SerializeToString())
             return
         deadline_s = self._server.clock.now() + wait_ms / 1e3 if wait_ms else None
+        self._asked_bytes += len(message)
         work = self._run(number, kind, message, deadline_s)
         self.running[number] = self._server.run(work)
-        if len(self.running) >= IN_FLIGHT_MAX:
+        if self._busy():
             self._transport.pause_reading()
 
     async def _run(self, number: int, kind: int, data: bytes, deadline_s: float | None) -> None:
         outcome = Outcome.STATUS
+        unread = self._server.unread
         try:
+            await unread.wait_room(self._caller)
             answer = await self._server.methods.answer(kind, data, deadline_s, self._caller)
+            unread.check_answer(self._caller)
             outcome = Outcome.RESPONSE
         except MgrError as error:
             answer = status_of(error)
@@ -230,16 +255,50 @@ class Connection(asyncio.Protocol):
             answer = status_of(internal("local socket", error))
         finally:
             del self.running[number]
+            self._asked_bytes -= len(data)
             self._read_on()
         self._send(number, outcome, answer.SerializeToString())
 
     def _read_on(self) -> None:
-        if not self._full and len(self.running) < IN_FLIGHT_MAX:
+        if not self._full and not self._busy():
             self._transport.resume_reading()
+
+    def _busy(self) -> bool:
+        return len(self.running) >= IN_FLIGHT_MAX or self._asked_bytes >= CALLER_BYTES_MAX
 
     def _send(self, number: int, outcome: Outcome, message: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(ANSWER.pack(len(message), number, outcome) + message)
+            self._count_unread(self._transport.get_write_buffer_size())
+
+    def _refuse(self, error: MgrError) -> None:
+        self._send(0, Outcome.STATUS, status_of(error).SerializeToString())
+        self.close()
+
+    def _count_unread(self, size: int) -> None:
+        self._server.unread.grow(self._caller, size - self._unread_bytes)
+        self._unread_bytes = size
+
+    def _count_incomplete(self) -> None:
+        """Count what has arrived of an incomplete request.
+
+        Raises:
+            OverloadedError: The caller has too much of that, on all its connections.
+
+        """
+        self._keep_incomplete(self._reader.held_bytes)
+        if self._server.incomplete[self._who] > CALLER_BYTES_MAX:
+            self._server.unread.limits.reached("incomplete", self._who)
+            raise OverloadedError(
+                f"incomplete requests of {self._who} are too large together: send them one by one"
+            )
+
+    def _keep_incomplete(self, size: int) -> None:
+        counted = self._server.incomplete
+        counted[self._who] += size - self._incomplete_bytes
+        self._incomplete_bytes = size
+        if not counted[self._who]:
+            del counted[self._who]
 
 
 def methods_of(

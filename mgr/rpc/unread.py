@@ -95,6 +95,14 @@ class UnreadAnswers:
 
         context.add_done_callback(release)  # type: ignore[arg-type]  # the stubs' protocol is private
 
+    def grow(self, caller: Caller, size: int) -> None:
+        """Count ``size`` more bytes, or less, that a connection keeps for ``caller``."""
+        who = identity(caller)
+        if size > 0:
+            self._add(who, size)
+        elif size < 0:
+            self._remove(who, -size)
+
     def check_answer(self, caller: Caller) -> None:
         """Check that one more answer of ``caller`` may be kept.
 

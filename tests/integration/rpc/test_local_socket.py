@@ -22,14 +22,17 @@ from mgr.errors import (
     InvalidArgumentError,
     NotActiveError,
     OutcomeUnknownError,
+    OverloadedError,
     TooLargeError,
     UnreachableError,
 )
+from mgr.rpc import limits, local_server, unread
 from mgr.rpc.error_info import info_in
-from mgr.rpc.limits import VALUE_BYTES_MAX
+from mgr.rpc.limits import LOCAL_CONNECTION, VALUE_BYTES_MAX
 from mgr.rpc.local_frames import ANSWER, REQUEST, FrameReader, FrameTooLargeError, Kind, Outcome
 from mgr.rpc.local_server import bind
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
+from mgr.settings import Settings
 from tests.integration.rpc.cluster import cluster, until
 
 OWN = f"uid:{os.getuid()}"
@@ -220,6 +223,76 @@ async def test_a_client_that_reads_nothing_stops_being_read(path):
 
         assert sent < 200
         assert len(pretended["a"].role.requests) < 200
+
+
+@contextlib.asynccontextmanager
+async def connecting(path):
+    """Connect again and again; all connections end with the block."""
+    opened = []
+
+    async def connect():
+        # Kept: a stream that nothing refers to ends its connection.
+        opened.append(await asyncio.open_unix_connection(path))
+        return opened[-1]
+
+    try:
+        yield connect
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
+
+
+async def test_connections_of_one_user_are_limited(path, monkeypatch):
+    """They count among the streams of all clients: one user must not take them all."""
+    assert limits.CALLER_STREAMS[LOCAL_CONNECTION] < Settings(id="a").grpc_streams_max
+    monkeypatch.setitem(limits.CALLER_STREAMS, LOCAL_CONNECTION, 3)
+    async with managers(path), connecting(path) as connect:
+        for number in range(4):
+            reader, _ = await connect()
+            _, outcome, message = await frame(reader)
+            assert outcome == (Outcome.STATUS if number == 3 else Outcome.NAME)
+        assert reason(message) == OverloadedError.reason
+        assert await reader.read() == b""
+
+
+async def test_incomplete_requests_of_one_user_are_limited(path, monkeypatch):
+    """However many connections they are spread over; afterwards nothing is counted any more."""
+    monkeypatch.setattr(local_server, "CALLER_BYTES_MAX", 300_000)
+    async with managers(path) as pretended:
+        local = pretended["a"].server._local
+        async with connecting(path) as connect:
+            for number in range(4):
+                reader, writer = await connect()
+                await frame(reader)
+                writer.write(REQUEST.pack(200_000, 1, Kind.EXECUTE, 0) + b"x" * 90_000)
+                if number < 3:
+                    sent = (number + 1) * (REQUEST.size + 90_000)
+                    await until(lambda: sum(local.incomplete.values()) == sent)  # noqa: B023 - now
+            number, outcome, message = await frame(reader)
+            assert (number, outcome, reason(message)) == (0, Outcome.STATUS, OverloadedError.reason)
+        await until(lambda: not local.incomplete)
+        assert (await executed(pretended, path, "echo", "ahoy")).text == "ahoy"
+
+
+async def test_answers_that_one_user_does_not_read_are_limited(path, monkeypatch):
+    """However many connections they are spread over: the next request waits, and is refused."""
+    monkeypatch.setattr(unread, "CALLER_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(unread, "ROOM_S", 0.2)
+    message = ExecuteRequest(words=["echo", "x" * 1_000_000]).SerializeToString()
+    async with managers(path) as pretended:
+        kept = pretended["a"].server._local.unread
+        async with connecting(path) as connect:
+            for _ in range(12):
+                reader, writer = await connect()
+                await frame(reader)
+                reader._transport.pause_reading()
+                writer.write(REQUEST.pack(len(message), 1, Kind.EXECUTE, 0) + message)
+                await writer.drain()
+            await until(kept.limits.recent)
+            assert 1 << 20 < kept.total_bytes <= 4 << 20
+            assert len(pretended["a"].role.requests) < 6
+        await until(lambda: kept.total_bytes == 0)
+        assert (await executed(pretended, path, "echo", "ahoy")).text == "ahoy"
 
 
 async def test_mgrctl_uses_it_for_plain_commands(path, tmp_path, capsys):
