@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +112,22 @@ def settings_text(settings: Settings, given: Mapping[str, str], added: Mapping[s
     values = {name: getattr(settings, name) for name in ("id", "cluster", "etcd", *given)}
     files = {name: absolute(Path(values[name])) for name in values if _is_file(name, values)}
     return toml({**values, **files, **added})
+
+
+def lacking_lines(config: str, text: str) -> list[str]:
+    """Return the lines of ``text`` that a manager started with ``config`` would not know.
+
+    Raises:
+        InvalidSettingError: A setting in the file is invalid.
+
+    """
+    known = load(file=config, environment=os.environ, flags={})
+    wanted = tomllib.loads(text)
+    return toml({n: v for n, v in wanted.items() if _plain(getattr(known, n)) != v}).splitlines()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def absolute(path: Path) -> str:

@@ -29,9 +29,9 @@ from mgr.setup.files import (
     Writer,
     absolute,
     join_listen_of,
+    lacking_lines,
     settings_of,
     settings_text,
-    toml,
 )
 from mgr.setup.module_env import module_env
 from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE, PASSPHRASE_FILE, loose_key
@@ -146,7 +146,7 @@ def init(  # noqa: PLR0913 - the command line
         else:
             tokens = [_manager_token(authority, signer=signers) for _ in range(join_tokens)]
         added = {"tls_dir": absolute(folder / "tls")} | ({} if ca_key else {"join_listen": listen})
-        lines += _settings_file(writer, config, settings_text(settings, given, added), added)
+        lines += _settings_file(writer, config, settings_text(settings, given, added))
         asyncio.run(
             create_cluster(
                 settings,
@@ -221,9 +221,7 @@ def join(
         text = settings_text(
             settings, given, added | {n: v for n, v in received.items() if n not in given}
         )
-        if settings.cluster != answer.manager.cluster:
-            added |= {"cluster": answer.manager.cluster}
-        lines = _settings_file(writer, config, text, added)
+        lines = _settings_file(writer, config, text)
     lines += [f"start this manager:  mgrd --config {config}"]
     lines += [f"clients:             add {_advertised(settings)} to their hosts"]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -301,13 +299,14 @@ def _issue(authority: Authority, subject: Subject, days: float) -> bytes:
     return key.with_certificate(authority.sign(key.request(subject.name), subject, lifetime))
 
 
-def _settings_file(writer: Writer, config: str, text: str, added: dict[str, str]) -> list[str]:
+def _settings_file(writer: Writer, config: str, text: str) -> list[str]:
     """Write the settings file, or name the lines that an existing one lacks."""
     if not Path(config).exists():
         # The user of the unit must be able to read it; it names secrets and contains none.
         writer.write(Path(config), text, mode=PUBLIC, folder_mode=0o755)
         return [f"wrote {config}"]
-    return [f"{config} must contain:", *(f"    {line}" for line in toml(added).splitlines())]
+    lacking = lacking_lines(config, text)
+    return [f"{config} must contain:", *(f"    {line}" for line in lacking)] if lacking else []
 
 
 def _warn_about_etcd(config: str, flags: Mapping[str, str | None], used: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from mgr.errors import InvalidArgumentError, InvalidSettingError
 from mgr.pki.authority import Authority, common_name, load_certificate
 from mgr.pki.subject import addresses_of, manager_subject
 from mgr.settings import Settings
-from mgr.setup.files import Writer, absolute, settings_text, toml
+from mgr.setup.files import Writer, absolute, lacking_lines, settings_text, toml
 from mgr.setup.main import _warn_about_etcd, command
 from mgr.tls import Tls
 
@@ -131,6 +131,20 @@ def test_files_in_a_settings_file_are_absolute(tmp_path, monkeypatch):
     assert text["etcd_password_file"] == "/secret"
     assert text["tls_dir"] == str(tmp_path / "a/tls")
     assert text["grpc_listen"] == "h:1"
+
+
+def test_an_existing_settings_file_lacks_what_only_flags_gave(tmp_path):
+    """Started with this file alone, the manager would have another name, cluster and address."""
+    file = tmp_path / "a.toml"
+    file.write_text('etcd = "h:1,i:2"\nunix_socket = "/run/mgr"\n')
+    settings = Settings(id="a", cluster="lab", etcd=("h:1", "i:2"), grpc_listen="127.0.0.1:1")
+    text = settings_text(settings, {"grpc_listen": "127.0.0.1:1"}, {"tls_dir": "/tls"})
+
+    lacking = lacking_lines(str(file), text)
+    file.write_text(file.read_text() + "\n".join(lacking))
+
+    assert set(tomllib.loads("\n".join(lacking))) == {"id", "cluster", "grpc_listen", "tls_dir"}
+    assert lacking_lines(str(file), text) == []
 
 
 def test_who_joins_is_warned_if_its_settings_do_not_reach_etcd(tmp_path, capsys, monkeypatch):
