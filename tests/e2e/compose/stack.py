@@ -111,8 +111,10 @@ class Stack:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """The cluster's CA, for HTTP."""
-        return ssl.create_default_context(cafile=str(ADMIN / "ca.crt"))
+        """The cluster's CA and the administrator's certificate, for HTTP."""
+        context = ssl.create_default_context(cafile=str(ADMIN / "ca.crt"))
+        context.load_cert_chain(ADMIN / "client.pem")
+        return context
 
     def get(self, url: str, **how: Any) -> httpx.Response:
         """GET a page of a manager."""
