@@ -50,6 +50,6 @@ def test_managers_are_set_down_and_raised_again(cluster, tmp_path):
     cluster.active()
     assert "Rome" in wait_for(lambda: mgrctl("hello").stdout, "the module that was enabled")
     audited = mgrctl("log", "last", "100", "debug", "audit").stdout
-    assert "executed 'mgr module enable hello'" in audited
-    assert "executed 'config set mgr mgr/hello/place Rome'" in audited
+    assert "executed 'mgr module enable module=hello'" in audited
+    assert "executed 'config set who=mgr name=mgr/hello/place value=Rome'" in audited
     assert mgrctl("mgr", "stat").returncode == 0
