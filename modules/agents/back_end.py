@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from mgr_orchestrator import (
     DaemonDescription,
     HostSpec,
@@ -27,6 +29,8 @@ from .records import HostRecord, ServiceRecord
 from .sender import Sender
 from .specification import InvalidSpecificationError, parse, specification
 
+UNPLACED: Final = "unplaced"
+"""The step of a dry run that tells what cannot be done, and why."""
 ACTIONS: Final = ("start", "stop", "restart", "redeploy")
 
 
@@ -74,12 +78,15 @@ class BackEnd(Orchestrator):
                 after = {n: r for n, r in after.items() if n not in self._desired.services}
             before = dict(self._desired.services)
             self._desired.store_services(after)
+            plans = self._plans_with({})
         self._wake.set()
-        return [
-            f"{name}: {'unchanged' if before.get(name) == record else 'scheduled, '}"
-            + ("" if before.get(name) == record else f"generation {record.current.generation}")
-            for name, record in after.items()
-        ]
+        lines = []
+        for name, record in after.items():
+            same = before.get(name) == record
+            what = "unchanged" if same else f"scheduled, generation {record.current.generation}"
+            short = plans[name].short()
+            lines.append(f"{name}: {what}" + (f"; {short}" if short else ""))
+        return lines
 
     @handle_orch_error
     def plan(self, spec: Sequence[Any]) -> list[PlannedStep]:
@@ -87,13 +94,18 @@ class BackEnd(Orchestrator):
         with self._lock:
             self.observe(now())
             after = self._after(spec)
-            wanted = {**self._desired.services, **after}
-            plans = plan([each.wanted() for each in wanted.values()], self._hosts)
-        return [
+            plans = self._plans_with(after)
+        steps = [
             PlannedStep(name, step.action.value, step.host, step.daemon, step.revision)
             for name in after
             for step in plans[name].steps
         ]
+        shorts = [(name, short) for name in after if (short := plans[name].short())]
+        return steps + [PlannedStep(name, UNPLACED, "", short, "") for name, short in shorts]
+
+    def _plans_with(self, after: Mapping[str, ServiceRecord]) -> dict[str, Plan]:
+        wanted = {**self._desired.services, **after}
+        return plan([each.wanted() for each in wanted.values()], self._hosts)
 
     def parse_specs(self, text: str) -> list[dict[str, Any]]:
         """Return the specifications in ``text`` as plain data.
@@ -124,6 +136,7 @@ class BackEnd(Orchestrator):
         with self._lock:
             record = self._desired.service(service_name)
             self._desired.store_services({service_name: record.removing()})
+            self._observer.forget(service_name)
         self._wake.set()
         return f"{service_name} is being removed"
 
@@ -236,7 +249,11 @@ class BackEnd(Orchestrator):
         with self._lock:
             before = self._desired.hosts.get(name)
             labels = {*(before.labels if before else ()), *host_spec.labels}
-            record = HostRecord(address=host_spec.addr, labels=tuple(sorted(labels)))
+            record = HostRecord(
+                address=host_spec.addr,
+                labels=tuple(sorted(labels)),
+                joined=before is not None and before.joined,
+            )
             self._desired.store_hosts({name: record})
         self._wake.set()
         return f"added host {name}"
@@ -256,7 +273,7 @@ class BackEnd(Orchestrator):
                 raise OrchestratorError(
                     f"{host} has {len(left)} daemons: run 'orch host drain {host}' first", -16
                 )
-            excluded = HostRecord(address=record.address, labels=record.labels, excluded=True)
+            excluded = msgspec.structs.replace(record, draining=False, excluded=True)
             self._desired.store_hosts({host: excluded})
         self._wake.set()
         return f"removed host {host}; 'orch host add {host}' lets it come back"

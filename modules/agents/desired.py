@@ -11,6 +11,7 @@ import msgspec
 
 from mgr_orchestrator import OrchestratorError, OrchestratorValidationError
 
+from . import parts
 from .records import (
     HOST,
     PAUSED,
@@ -23,8 +24,6 @@ from .records import (
 )
 from .specification import Specification
 
-CHANGES_MAX: Final = 50
-"""Keys changed in one transaction: etcd has a limit."""
 SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 SECRET_MAX: Final = 64 << 10
 HOST_NAME: Final = re.compile(r"(?=.{1,128}$)[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
@@ -54,6 +53,7 @@ class Desired:
         hosts: By name, removed ones among them.
         paused: Whether steps are not to be carried out.
         generation: Grows with each change.
+        doubtful: A write failed, and may have arrived all the same: read it all again.
 
     """
 
@@ -61,6 +61,8 @@ class Desired:
         """Read everything that is stored."""
         self._store = store
         self.generation = 0
+        self.doubtful = False
+        self._parts: dict[str, int] = {}
         self.services = self._load(SERVICE, ServiceRecord)
         self.hosts = self._load(HOST, HostRecord)
         self._secrets = self._load(SECRET, SecretRecord)
@@ -88,8 +90,7 @@ class Desired:
     def store_services(self, after: Mapping[str, ServiceRecord | None]) -> None:
         """Store services; None removes one."""
         changed = {name: each for name, each in after.items() if each != self.services.get(name)}
-        self._commit(SERVICE, changed)
-        _update(self.services, changed)
+        self._commit(SERVICE, changed, self.services)
 
     # -- hosts ------------------------------------------------------------------------------
 
@@ -110,6 +111,12 @@ class Desired:
         new = {name for name in names if name not in self.hosts and HOST_NAME.fullmatch(name)}
         self.store_hosts({name: HostRecord() for name in sorted(new)})
 
+    def note_joined(self, names: Iterable[str]) -> None:
+        """Note that these take orders: hosts that an operator added before they did."""
+        new = [n for n in names if (record := self.hosts.get(n)) is not None and not record.joined]
+        for name in new:
+            self.store_hosts({name: msgspec.structs.replace(self.hosts[name], joined=True)})
+
     def change_host(self, name: str, **fields: object) -> None:
         """Change some fields of a host."""
         self.store_hosts({name: msgspec.structs.replace(self.host(name), **fields)})
@@ -119,8 +126,7 @@ class Desired:
         for name in after:
             if not HOST_NAME.fullmatch(name):
                 raise OrchestratorValidationError(f"{name!r} is no name of a host")
-        self._commit(HOST, after)
-        _update(self.hosts, after)
+        self._commit(HOST, after, self.hosts)
 
     def set_paused(self, *, paused: bool) -> None:
         """Pause the sending of orders, or end that."""
@@ -178,8 +184,7 @@ class Desired:
         if value is not None and self._secrets.get(name) == SecretRecord(value=value):
             return []
         after = {name: None if value is None else SecretRecord(value=value)}
-        self._commit(SECRET, after)
-        _update(self._secrets, after)
+        self._commit(SECRET, after, self._secrets)
         self.store_services({user: self.services[user].renewed() for user in users})
         return users
 
@@ -198,26 +203,28 @@ class Desired:
     # -- storing ----------------------------------------------------------------------------
 
     def _load(self, prefix: str, kind: type[T]) -> dict[str, T]:
-        found = self._store.get_store_prefix(prefix)
-        return {
-            key.removeprefix(prefix): msgspec.json.decode(text, type=kind)
-            for key, text in found.items()
-        }
+        stored = self._store.get_store_prefix(prefix)
+        pieces = parts.joined({key.removeprefix(prefix): text for key, text in stored.items()})
+        self._parts |= {prefix + name: len(each) for name, each in pieces.items()}
+        return {name: msgspec.json.decode("".join(it), type=kind) for name, it in pieces.items()}
 
-    def _commit(self, prefix: str, changed: Mapping[str, Any]) -> None:
-        self.generation += bool(changed)
-        texts = {
-            prefix + name: None if each is None else msgspec.json.encode(each).decode()
-            for name, each in changed.items()
-        }
-        keys = list(texts)
-        for start in range(0, len(keys), CHANGES_MAX):
-            self._store.commit_store({key: texts[key] for key in keys[start : start + CHANGES_MAX]})
-
-
-def _update(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
-    for name, each in changed.items():
-        if each is None:
-            known.pop(name, None)
-        else:
-            known[name] = each
+    def _commit(self, prefix: str, after: Mapping[str, Any], known: dict[str, Any]) -> None:
+        """Store records, None removes one; ``known`` follows, transaction by transaction."""
+        self.generation += bool(after)
+        entries = {}
+        for name, each in after.items():
+            text = None if each is None else msgspec.json.encode(each).decode()
+            key = prefix + name
+            entries[name] = parts.changes(key, text, self._parts.get(key, 0))
+        for batch in parts.batches(entries):
+            try:
+                self._store.commit_store({k: v for each in batch.values() for k, v in each.items()})
+            except BaseException:
+                self.doubtful = True
+                raise
+            for name, changed in batch.items():
+                self._parts[prefix + name] = sum(text is not None for text in changed.values())
+                if after[name] is None:
+                    known.pop(name, None)
+                else:
+                    known[name] = after[name]

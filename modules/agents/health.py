@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from .reconciler import Host, HostState, Plan
@@ -14,7 +14,7 @@ DETAIL_MAX: Final = 50
 def checks(
     services: Mapping[str, ServiceRecord],
     plans: Mapping[str, Plan],
-    hosts: Iterable[Host],
+    hosts: Collection[Host],
     strays: Mapping[str, list[str]],
     paused: bool,  # noqa: FBT001 - as it is shown
 ) -> dict[str, dict[str, Any]]:
@@ -34,7 +34,7 @@ def checks(
         f"{name}: {record.reason}"
         + ("; generation " + str(record.target.generation) + " runs again" if back else "")
         for name, record in sorted(services.items())
-        if record.phase in {"failed", "rolled_back"}
+        if record.phase in {"failed", "rolled_back"} and not record.removed
         for back in [record.phase == "rolled_back"]
     ]
     add("ORCH_UPDATE_FAILED", "error", "{} services could not be updated", stuck)
@@ -44,18 +44,25 @@ def checks(
         for daemon, why in each.failed.items()
     ]
     add("ORCH_DAEMON_FAILED", "warning", "{} daemons have failed", failed)
-    unplaced = [
-        f"{name}: {each.unplaced} daemons have no host that fits"
-        for name, each in sorted(plans.items())
-        if each.unplaced
-    ]
+    unplaced = [f"{name}: {why}" for name, each in sorted(plans.items()) if (why := each.short())]
     add("ORCH_UNPLACED", "warning", "{} services have too few hosts", unplaced)
     lost = sorted(host.name for host in hosts if host.state is HostState.LOST)
     add("ORCH_HOST_LOST", "warning", "{} hosts are lost", [f"{name} is lost" for name in lost])
+    silent = sorted(h.name for h in hosts if h.late and h.state is HostState.UNKNOWN)
+    silent = [f"{name} is silent" for name in silent]
+    add("ORCH_HOSTS_SILENT", "error", "{} hosts are silent: so many at a time are not lost", silent)
     stray = [f"{host}: {name}" for host, names in strays.items() for name in names]
     add("ORCH_STRAY_DAEMON", "warning", "{} daemons belong to no service", stray)
     add("ORCH_PAUSED", "warning", "orders are paused", ["'orch resume' ends it"] if paused else [])
     return found
+
+
+def stuck(error: Exception) -> dict[str, dict[str, Any]]:
+    """Return the health check for a comparison that keeps failing with ``error``."""
+    lines = str(error).splitlines() or [""]
+    summary = "services are not brought to their hosts"
+    detail = [f"{type(error).__name__}: {lines[0]}"]
+    return {"ORCH_STUCK": {"severity": "error", "summary": summary, "count": 1, "detail": detail}}
 
 
 def events(

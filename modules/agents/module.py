@@ -34,6 +34,8 @@ from .sender import Answers, Sender
 
 REFUSED_S: Final = 60.0
 """A step that a host refused is not ordered again for so long."""
+STUCK_S: Final = 10.0
+"""After so long without a comparison that succeeded there is a health check."""
 
 
 class Completed:
@@ -98,7 +100,8 @@ class Module(BackEnd, MgrModule):
         self._hosts: list[Host] = []
         self._unwanted: set[Step] = set()
         self._shown: set[str] = set()
-        self._checks: dict[str, Any] = {}
+        self._checks: dict[str, Any] | None = None
+        self._failing_since_s: float | None = None
         self._planned: Any = None
 
     # -- lifecycle --------------------------------------------------------------------------
@@ -107,18 +110,28 @@ class Module(BackEnd, MgrModule):
         """Reconcile until ``shutdown``."""
         while not self._stop:
             self._wake.clear()
-            try:
-                self.reconcile()
-            except Exception:  # whatever the store raises: the next round begins with what it has
-                self.log.exception("reconciling failed, trying again")
-                self._reload()
+            self.attempt()
             self._wake.wait(float(self.get_module_option("interval")))
+
+    def attempt(self) -> None:
+        """Reconcile once; what keeps failing is shown."""
+        try:
+            self.reconcile()
+        except Exception as error:  # whatever the store raises: the next round reads it again
+            self.log.exception("reconciling failed, trying again")
+            with self._lock:
+                self._desired.doubtful = True
+                self._failing_since_s = self._failing_since_s or now()
+                if now() - self._failing_since_s >= STUCK_S:
+                    # The others stay: they are the last that is known.
+                    self._raise({**(self._checks or {}), **health.stuck(error)})
+        else:
+            self._failing_since_s = None
 
     def _reload(self) -> None:
         """Read again what is stored: whether the last write arrived is unknown."""
-        with self._lock:
-            self._desired = Desired(self)
-            self._planned = None
+        self._desired = Desired(self)
+        self._planned = None
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -132,6 +145,8 @@ class Module(BackEnd, MgrModule):
         """Compare what is wanted with what is, store what follows, and order what is due."""
         with self._lock:
             now_s = now()
+            if self._desired.doubtful:
+                self._reload()
             self.observe(now_s)
             if (seen := self._seen()) != self._planned:
                 if self._decide():
@@ -148,14 +163,16 @@ class Module(BackEnd, MgrModule):
 
     def _seen(self) -> Any:
         """Return what tells one input of the reconciler from another."""
-        states = tuple(host.state for host in self._hosts)
+        states = tuple((host.state, host.late) for host in self._hosts)
         return self._observer.generation, self._desired.generation, states
 
     def observe(self, now_s: float) -> None:
         """Take what the agents report now."""
         self._observer.read(self.get_daemons(), now_s)
+        able = self._observer.able()
+        self._desired.note_joined(able)
         if self.get_module_option("auto_join"):
-            self._desired.join(self._observer.able())
+            self._desired.join(able)
         self._hosts = self._observer.hosts(
             self._desired.hosts,
             now_s,
@@ -196,15 +213,18 @@ class Module(BackEnd, MgrModule):
         checks = health.checks(
             self._desired.services, self._plans, self._hosts, self.strays(), self._desired.paused
         )
-        if checks != self._checks:
-            self._checks = checks
-            self.set_health_checks(checks)
+        self._raise(checks)
         events = health.events(self._desired.services, self._plans, self._hosts)
         for gone in self._shown - events.keys():
             self.complete_progress_event(gone)
         self._shown = set(events)
         for name, (text, share) in events.items():
             self.update_progress_event(name, text, share, True)  # noqa: FBT003 - ceph-mgr's
+
+    def _raise(self, checks: dict[str, Any]) -> None:
+        if checks != self._checks:  # the first time in any case: those of the last term end
+            self._checks = checks
+            self.set_health_checks(checks)
 
     def strays(self) -> dict[str, list[str]]:
         """Return the daemons of services that nobody knows, by host."""
@@ -234,6 +254,9 @@ class Module(BackEnd, MgrModule):
                 for key, why in answer["results"].items():
                     if why and key in by_key:
                         step = by_key[key]
+                        record = self._desired.services.get(step.service)
+                        if record is None or record.removed:
+                            continue  # its removal need not wait until the refusal is forgotten
                         refusal = Refusal(step.revision, why, now_s + REFUSED_S)
                         self._observer.refused(host, step.daemon, refusal)
         self._wake.set()

@@ -76,6 +76,13 @@ class Observer:
         self.generation += 1
         self._known.setdefault(host, _Known()).refused[daemon] = refusal
 
+    def forget(self, service: str) -> None:
+        """Forget what hosts refused of a service: it is wanted no longer."""
+        for known in self._known.values():
+            for daemon in [name for name in known.refused if name.split(".", 1)[0] == service]:
+                del known.refused[daemon]
+                self.generation += 1
+
     def able(self) -> list[str]:
         """Return the hosts whose agents report what is deployed, by name."""
         return sorted(
@@ -104,11 +111,20 @@ class Observer:
             if known.report is None and known.silent_since_s is None:
                 known.silent_since_s = now_s
         wanted = {name: record for name, record in records.items() if not record.excluded}
-        silent_s = {name: self._silent_s(name, now_s) for name in wanted}
+        # A host that has never taken orders is not lost, and says nothing about the network.
+        silent_s = {name: self._silent_s(name, now_s) for name in wanted if wanted[name].joined}
         found = states(silent_s, grace_s=grace_s, filling=filling, lost_max=lost_max)
-        return [self._host(name, record, found[name], now_s) for name, record in wanted.items()]
+        late = {name for name, seconds in silent_s.items() if seconds > grace_s and not filling}
+        return [
+            self._host(
+                name, record, found.get(name, HostState.UNKNOWN), now_s=now_s, late=name in late
+            )
+            for name, record in wanted.items()
+        ]
 
-    def _host(self, name: str, record: HostRecord, state: HostState, now_s: float) -> Host:
+    def _host(
+        self, name: str, record: HostRecord, state: HostState, *, now_s: float, late: bool
+    ) -> Host:
         known = self._known[name]
         report = known.report
         daemons = dict(report.daemons) if report is not None else {}
@@ -127,6 +143,7 @@ class Observer:
             labels=frozenset(record.labels),
             kinds=report.kinds if report is not None else frozenset(),
             draining=record.draining,
+            late=late,
             daemons=daemons,
         )
 

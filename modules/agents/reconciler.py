@@ -33,6 +33,8 @@ from typing import Final, NamedTuple
 READY: Final = "ready"
 FAILED: Final = "failed"
 STOPPED: Final = "stopped"
+SLOTS_MAX: Final = 5000
+"""Daemons of one service: its record has to fit into one transaction of the store."""
 
 
 class HostState(Enum):
@@ -92,6 +94,7 @@ class Host:
     Attributes:
         kinds: The kinds of daemons that its agent's settings allow.
         draining: No daemon is to be placed there, and all are to leave.
+        late: It has been silent for longer than the grace, whether it is lost or not.
         daemons: What its agent reports, by name.
 
     """
@@ -101,6 +104,7 @@ class Host:
     labels: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     draining: bool = False
+    late: bool = False
     daemons: Mapping[str, Daemon] = field(default_factory=dict)
 
 
@@ -173,6 +177,8 @@ class Plan:
         failed: Daemons of the wanted revision that failed, with the reason.
         ready: Daemons that are ready and of the wanted revision.
         done: Nothing is left to do: every daemon is ready, of its revision and where it belongs.
+        unknown: Hosts that its placement names and nobody knows.
+        nowhere: It is to run on every host that fits, and none does.
 
     """
 
@@ -182,6 +188,19 @@ class Plan:
     failed: Mapping[str, str] = field(default_factory=dict)
     ready: int = 0
     done: bool = False
+    unknown: tuple[str, ...] = ()
+    nowhere: bool = False
+
+    def short(self) -> str:
+        """Return why there are fewer daemons than wanted, empty if there are not."""
+        reasons = []
+        if self.unknown:
+            reasons.append(f"there is no host {', '.join(self.unknown)}")
+        if self.unplaced:
+            reasons.append(f"{self.unplaced} daemons have no host that fits")
+        elif self.nowhere and not self.unknown:
+            reasons.append("no host fits its placement")
+        return "; ".join(reasons)
 
 
 def plan(services: Iterable[Service], hosts: Iterable[Host]) -> dict[str, Plan]:
@@ -261,7 +280,7 @@ class _Fleet:
 
 
 def _plan(service: Service, fleet: _Fleet) -> Plan:
-    slots, unplaced = ((), 0) if service.removed else _place(service, fleet)
+    slots, unplaced = ((), 0) if service.removed else _limited(service, fleet)
     fleet.count(service.slots, -1)
     fleet.count(slots)
     present = fleet.of_service.get(service.name, {})
@@ -286,10 +305,24 @@ def _plan(service: Service, fleet: _Fleet) -> Plan:
         failed=work.failed(),
         ready=ready,
         done=done,
+        unknown=tuple(sorted({name for name in service.placement.hosts if name not in fleet.hosts}))
+        if not service.removed
+        else (),
+        nowhere=not service.removed and service.placement.count is None and not slots,
     )
 
 
 # -- where ------------------------------------------------------------------------------------
+
+
+def _limited(service: Service, fleet: _Fleet) -> tuple[tuple[Slot, ...], int]:
+    """Return slots as ``_place`` does, at most ``SLOTS_MAX``: those that were there first."""
+    slots, unplaced = _place(service, fleet)
+    if len(slots) <= SLOTS_MAX:
+        return slots, unplaced
+    before = set(service.slots)
+    chosen = sorted(slots, key=lambda slot: (slot not in before, slot))[:SLOTS_MAX]
+    return tuple(sorted(chosen)), unplaced + len(slots) - SLOTS_MAX
 
 
 def _place(service: Service, fleet: _Fleet) -> tuple[tuple[Slot, ...], int]:

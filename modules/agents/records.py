@@ -154,6 +154,7 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
         address: As an operator gave it; for people.
         draining: No daemon is to stay there.
         excluded: An operator removed it: it does not join again by itself.
+        joined: Its agent has reported that it takes orders, now or earlier.
 
     """
 
@@ -161,6 +162,7 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     draining: bool = False
     excluded: bool = False
+    joined: bool = True
 
 
 class SecretRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -16,10 +17,15 @@ TEXT_MAX: Final = 1 << 20
 """Characters of one input."""
 SERVICES_MAX: Final = 1000
 """Services in one input."""
+SPECIFICATION_BYTES_MAX: Final = 400_000
+"""One service as it is stored, with its files."""
 FILES_MAX: Final = 256 << 10
 """Characters of the files of one service: they are stored with it."""
 NUMBER_MAX: Final = 40
 """Characters of one number."""
+
+DEPTH_MAX: Final = 20
+"""Parts of the path of a file."""
 
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")]
@@ -115,11 +121,25 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(f"a {self.kind} needs a command that begins with an absolute path")
         if both := sorted(self.environment.keys() & self.secrets.keys()):
             raise ValueError(f"{both[0]} is in environment and in secrets")
+        probing = () if self.probe is None else self.probe.command
+        if probing and not probing[0].startswith("/"):
+            raise ValueError("the command of a probe begins with an absolute path")
+        if any("\0" in text for text in (*self.command, *probing, *self.environment.values())):
+            raise ValueError("a NUL character: no program could get it")
+        self._check_files()
+
+    def _check_files(self) -> None:
         if sum(map(len, self.files.values())) > FILES_MAX:
             raise ValueError(f"files have more than {FILES_MAX} characters")
         for path in self.files:
-            if path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+            parts = path.split("/")
+            if path.startswith("/") or {"", ".", ".."} & set(parts) or not path.isprintable():
                 raise ValueError(f"{path!r} is no path inside a folder")
+            if len(parts) > DEPTH_MAX:
+                raise ValueError(f"a path of files has more than {DEPTH_MAX} parts")
+        folders = {str(above) for path in self.files for above in PurePosixPath(path).parents}
+        if both := sorted(folders & self.files.keys()):
+            raise ValueError(f"{both[0]!r} is a file and a folder in files")
 
     def config(self, secrets: Mapping[str, str]) -> dict[str, Any]:
         """Return what an agent gets, with the values of ``secrets`` by their names."""
@@ -164,19 +184,37 @@ def specification(document: Any) -> Specification:
         InvalidSpecificationError: It is invalid.
 
     """
+    name = document.get("service") if isinstance(document, dict) else None
     try:
-        return msgspec.convert(document, Specification)
+        found = msgspec.convert(document, Specification)
+        size = len(msgspec.json.encode(found))
     except msgspec.ValidationError as error:
-        name = document.get("service") if isinstance(document, dict) else None
         raise InvalidSpecificationError(f"{name or 'service'}: {error}") from None
+    except UnicodeEncodeError:
+        why = "it has a character that cannot be written as UTF-8"
+        raise InvalidSpecificationError(f"{name!a}: {why}") from None
+    if size > SPECIFICATION_BYTES_MAX:
+        why = f"{size} bytes with its files: the limit is {SPECIFICATION_BYTES_MAX}"
+        raise InvalidSpecificationError(f"{found.service}: {why}")
+    return found
 
 
 class _Loader(yaml.SafeLoader):
     """YAML without aliases, with which a few lines can stand for gigabytes, and without base 60.
 
     In YAML 1.1, ``22:22`` is 1342, and what a number of many such digits takes grows with the
-    square of their count: half a mebibyte took half a minute.
+    square of their count: half a mebibyte took half a minute. A key counts once.
     """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as inherited
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"{key.value!r} is there twice, again in line {line}")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):

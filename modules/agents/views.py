@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -115,6 +116,8 @@ def daemons(
 def host(name: str, record: Any, found: Host | None) -> HostSpec:
     """Return a host with its state."""
     words = [] if found is None or found.state is HostState.READY else [found.state.value]
+    if not record.joined:
+        words = ["takes no orders"]
     if record.draining:
         words.append("draining")
     return HostSpec(name, record.address, list(record.labels), ", ".join(words))
@@ -169,6 +172,8 @@ def to_upgrade(
 ) -> dict[str, Specification]:
     """Return the specifications with ``image``: of ``chosen``, or of all with its repository."""
     found = {}
+    if absent := sorted(set(chosen or ()) - services.keys()):
+        raise OrchestratorError(f"there is no service {absent[0]!r}: see orch ls", -errno.ENOENT)
     for name, record in sorted(services.items()):
         spec = record.target.spec
         if record.removed or (chosen is not None and name not in chosen):

@@ -1,0 +1,137 @@
+"""What stops or misleads the back end ``agents``: limits of the store, refusals, placements."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from tests.support.fake_hosts import RUNS, FakeHosts, Orchestrated
+
+
+@pytest.fixture
+def it(mgr_host):
+    found = Orchestrated(mgr_host, FakeHosts(["a", "b", "c"]))
+    with found.commands:
+        yield found
+
+
+def test_large_services_are_stored_in_parts_and_read_again(it):
+    """One that is larger than an entry of the store may be, in two versions, blocks nobody."""
+    text = "\u20ac" * 30_000
+    it.apply(files={"f": text}, placement={"count": 1})
+    it.apply(files={"f": text + "2"}, placement={"count": 1})
+    it.apply(service="small")
+    assert [it.service(name)["state"] for name in ("web", "small")] == ["stable", "stable"]
+    assert {"service/web", "service/web/1", "service/web/3"} <= it.host.store.keys()
+
+    it.fail_over()
+    assert it.service()["spec"]["files"] == {"f": text + "2"}
+    assert it.service()["revision"] == "2"
+    it.orch("rm web")
+    assert not [key for key in it.host.store if key.startswith("service/web")]
+
+
+def test_a_write_of_unknown_outcome_is_read_again(it, monkeypatch):
+    """What a command reported as failed, and arrived all the same, is not overlooked."""
+    commit = it.module.commit_store
+
+    def unclear(changes):
+        commit(changes)
+        raise OSError("no answer")
+
+    monkeypatch.setattr(it.module, "commit_store", unclear)
+    assert it.commands.run("orch apply", inbuf=json.dumps(RUNS)).retval < 0
+    monkeypatch.setattr(it.module, "commit_store", commit)
+    it.settle()
+
+    assert it.service()["state"] == "stable"
+
+
+def test_what_keeps_failing_is_shown_until_it_succeeds(it, monkeypatch):
+    """Not at once: an election of etcd takes a moment."""
+    commit = it.module.commit_store
+
+    def broken(changes):
+        raise OSError("no space")
+
+    it.orch("pause")
+    monkeypatch.setattr(it.module, "commit_store", broken)
+    it.hosts.daemons["d"] = {}
+    it.host.context.fleet.add("host.d", "d")
+    it.hosts.report("d")
+    it.module.attempt()
+    assert set(it.host.context.health) == {"ORCH_PAUSED"}
+    it.clock.advance(11)
+    it.module.attempt()
+    assert it.host.context.health["ORCH_STUCK"]["detail"] == ["OSError: no space"]
+
+    monkeypatch.setattr(it.module, "commit_store", commit)
+    it.module.attempt()
+    assert set(it.host.context.health) == {"ORCH_PAUSED"}
+
+
+def test_health_checks_of_the_term_before_end_when_nothing_is_wrong(it, monkeypatch):
+    """The module says so itself; what it inherited would stay for two minutes."""
+    said = []
+    monkeypatch.setattr(type(it.module), "set_health_checks", lambda _, checks: said.append(checks))
+
+    it.fail_over()
+
+    assert said == [{}]
+
+
+def test_a_refused_service_is_removed_at_once(it):
+    """The refusal is remembered for a while, but for the service only."""
+    it.hosts.refuses = dict.fromkeys("abc", "not here")
+    it.apply()
+    assert it.service()["state"] == "failed"
+
+    it.orch("rm web")
+
+    assert it.orch("ls") == "No services reported"
+    assert it.host.context.health == {}
+
+
+def test_a_placement_that_nothing_fits_is_shown(it):
+    """By the dry run, by apply and by health: an unknown host, no label, too many."""
+    for placement, why in (
+        ({"hosts": ["a", "zz"]}, "there is no host zz"),
+        ({"labels": ["none"]}, "no host fits its placement"),
+        ({"count": 100_000}, "99997 daemons have no host that fits"),
+    ):
+        text = json.dumps({**RUNS, "placement": placement})
+        assert why in it.orch("apply --dry-run", text)
+        assert why in it.orch("apply", text)
+        assert it.host.context.health["ORCH_UNPLACED"]["detail"] == [f"web: {why}"]
+    it.orch("rm web")
+    assert it.host.context.health == {}
+
+
+def test_hosts_that_never_took_orders_are_not_lost(it):
+    """And they do not count among those that would be too many."""
+    for name in ("x", "y"):
+        it.orch(f"host add {name}")
+    it.apply(placement={"count": 2})
+    assert "takes no orders" in it.orch("host ls")
+
+    it.hosts.lose("a")
+    it.settle()
+    it.clock.advance(61)
+    it.settle()
+
+    assert it.host.context.health["ORCH_HOST_LOST"]["detail"] == ["a is lost"]
+    assert {"web.b-0", "web.c-0"} <= set(it.hosts.all())
+    it.hosts.lose("b")
+    it.settle()
+    it.clock.advance(61)
+    it.settle()
+    checks = it.host.context.health
+    assert checks["ORCH_HOSTS_SILENT"]["detail"] == ["a is silent", "b is silent"]
+    assert "ORCH_HOST_LOST" not in checks
+
+
+def test_an_upgrade_of_an_unknown_service_names_it(it):
+    """Not the image."""
+    assert "'nobody'" in it.orch("upgrade start x --services=nobody", retval=-errno.ENOENT)
