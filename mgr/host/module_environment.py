@@ -10,6 +10,7 @@ content of ``requirements.txt`` and one version of Python, ``<module>/current`` 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -28,6 +29,8 @@ from mgr.text import encodable
 
 FILE: Final = "requirements.txt"
 CURRENT: Final = "current"
+LOCK: Final = ".{}.lock"
+"""Is locked while the environment is made: a command that is repeated waits for the first one."""
 FOLDER: Final = "module-env"
 """Below ``state_dir``, unless the setting ``module_env_dir`` names another place."""
 SYNC_S: Final = 900.0
@@ -103,14 +106,17 @@ class Environments:
                 "this manager has no folder for libraries of modules: set state_dir, or "
                 "module_env_dir"
             )
-        digest = digest_of(requirements)
-        if self.state(module, place) is not EnvironmentState.CURRENT:
-            home = self.folder / module
-            try:
-                home.mkdir(parents=True, exist_ok=True)
-                _make(home, digest, requirements)
-            except OSError as error:
-                raise InvalidArgumentError(f"libraries of module '{module}': {error}") from None
+        home = self.folder / module
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with (self.folder / LOCK.format(module)).open("w") as lock:
+                # Whoever has it gives it back within its own limits, or by its end.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                digest = digest_of(requirements)
+                if self.state(module, place) is not EnvironmentState.CURRENT:
+                    _make(home, digest, requirements)
+        except OSError as error:
+            raise InvalidArgumentError(f"libraries of module '{module}': {error}") from None
         return digest
 
 

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from mgr.errors import InvalidArgumentError
+from mgr.host import module_environment
 from mgr.host.finder import ModuleLocation
 from mgr.host.module_environment import Environments, EnvironmentState, installer
 from mgr.module_process.declarations import Declarations
@@ -157,6 +159,30 @@ def test_what_is_missing_is_named(module, environments, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(InvalidArgumentError, match="neither uv nor pip"):
         environments.sync("m", place)
+
+
+async def test_a_sync_that_is_repeated_waits_for_the_first_one(module, environments, monkeypatch):
+    """It would remove what the first one is installing; and then it finds everything made."""
+    place, installing, pause = module("m", "colour==1.0"), [], threading.Event()
+    most = []
+
+    def install(command, _folder, _limit_s, **_more):
+        installing.append(command)
+        most.append(len(installing))
+        pause.wait(0.3)
+        if "--target" in command:
+            Path(command[command.index("--target") + 1]).mkdir()
+        installing.pop()
+
+    monkeypatch.setattr(module_environment, "_run", install)
+    async with asyncio.TaskGroup() as tasks:
+        syncs = [
+            tasks.create_task(asyncio.to_thread(environments.sync, "m", place)) for _ in range(3)
+        ]
+
+    assert len({each.result() for each in syncs}) == 1
+    assert most == [1, 1]  # installed, and tried
+    assert environments.state("m", place) is EnvironmentState.CURRENT
 
 
 def test_uv_is_preferred_and_demands_hashes_where_there_are_some(tmp_path, monkeypatch):
