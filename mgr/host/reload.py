@@ -109,7 +109,11 @@ class ReloadFollower:
     """Reloads, on a standby, the modules that the active has reloaded."""
 
     def __init__(self, manager: WorkerContext, since: Revision) -> None:
-        """Follow each reload after ``since``. The modules must have been imported after that."""
+        """Follow each reload after ``since``. The modules must have been imported after that.
+
+        Those are marked whose libraries were installed on other hosts before.
+        """
+        mark_missed_libraries(manager)
         self._manager = manager
         self._since = since
         self._followed_revisions: dict[str, Revision] = {}

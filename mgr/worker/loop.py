@@ -28,7 +28,7 @@ from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
 from mgr.host.module_environment import Environments
-from mgr.host.reload import ReloadFollower, mark_missed_libraries
+from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
 from mgr.host.server_tls import ServerTls
@@ -152,7 +152,6 @@ async def run(
     store.is_secret = secret_keys(keys, config, manager.catalogue)
     processes.enforce_limits(config, CLOCK, settings.module_cgroup)
     await import_enabled(manager)
-    mark_missed_libraries(manager)
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting, tls)
     await worker.open(pages)
 
