@@ -8,9 +8,11 @@ config=${HAPROXY_CONFIG:-/usr/local/etc/haproxy/haproxy.cfg}
 certificate=${HAPROXY_CERTIFICATE:-/var/lib/mgr/active/tls/manager.pem}
 every=${HAPROXY_CHECK_EVERY:-30}
 
+master= ended=
+trap 'ended=1; [ -z "$master" ] || kill -TERM $master' TERM INT
 haproxy -W -db -f "$config" &
 master=$!
-trap 'kill -TERM $master' TERM INT
+[ -z "$ended" ] || kill -TERM $master
 
 before=$(<"$certificate")
 while kill -0 $master 2>/dev/null; do

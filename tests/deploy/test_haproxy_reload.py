@@ -14,9 +14,9 @@ from tests.support.tree import ROOT
 
 SCRIPT = ROOT / "deploy/haproxy-reload.sh"
 FAKE = """#!/bin/bash
-echo "$@" > "$LOG.arguments"
 trap 'echo reload >> "$LOG"' USR2
 trap 'echo end >> "$LOG"; exit 0' TERM
+echo "$@" > "$LOG.arguments"
 while :; do read -rt 0.1 <> <(:); done
 """
 
