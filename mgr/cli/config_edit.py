@@ -100,7 +100,7 @@ def from_text(text: str, *, only: str | None = None) -> Options:
     """
     try:
         # Nothing but texts: ``yes`` is no truth value, and 010 no number.
-        found = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
+        found = yaml.load(text, Loader=_Loader)  # noqa: S506 - it makes texts only
     except yaml.YAMLError as error:
         raise InvalidArgumentError(" ".join(str(error).split())) from None
     options: Options = {}
@@ -202,3 +202,17 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"cannot read {file}: {error}") from None
+
+
+class _Loader(yaml.BaseLoader):
+    """YAML of texts; a name that is there twice is refused: what the first says would be lost."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as inherited
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"{key.value!r} is there twice, again in line {line}")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)

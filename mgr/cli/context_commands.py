@@ -117,12 +117,14 @@ def rm(name: str) -> int:
 
 def _check(values: Mapping[str, Any]) -> None:
     from mgr.cli.config import FileConfig, tls  # noqa: PLC0415 - as the next
+    from mgr.client.peers import addresses_in  # noqa: PLC0415 - it imports gRPC
 
     try:
         config = msgspec.convert(values, FileConfig)
     except msgspec.ValidationError as error:
         raise InvalidArgumentError(str(error)) from None
     # What cannot be used is refused here, not at the next call.
+    addresses_in(config.hosts)
     tls({}, {}, config)
 
 

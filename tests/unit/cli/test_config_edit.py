@@ -49,6 +49,13 @@ def test_a_text_that_is_none_is_refused(text):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["mgr: {x: 1}\nmgr: {y: 2}\n", "mgr:\n  x: 1\n  x: 2\n"])
+def test_a_name_that_is_there_twice_is_refused(text):
+    """Otherwise what stands under the first would be removed from the cluster."""
+    with pytest.raises(InvalidArgumentError, match=r"is there twice, again in line [23]"):
+        from_text(text)
+
+
 def test_the_mask_of_a_secret_is_no_value():
     """It would be stored, and the secret gone."""
     with pytest.raises(InvalidArgumentError, match="write its value"):

@@ -144,6 +144,14 @@ def test_the_commands_add_list_choose_and_remove(home, capsys):
     assert "test" not in capsys.readouterr().out
 
 
+def test_addresses_that_are_none_are_refused_when_a_context_is_added(home, capsys):
+    """Not at the next call."""
+    assert main(["context", "add", "prod", "-m", "p:1,a:b"]) == 22
+    assert "'a:b' is not host:port" in capsys.readouterr().err
+    assert main(["context", "ls"]) == 0
+    assert "prod" not in capsys.readouterr().out
+
+
 def test_a_context_is_taken_from_the_file_that_mgrd_init_wrote(home, capsys):
     """With its certificates where they are; what cannot be used is refused."""
     written = home / "admin/mgr/config.toml"
