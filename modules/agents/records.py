@@ -19,10 +19,21 @@ PAUSED: Final = "paused"
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A specification and its number, which grows with each one of its service."""
+    """A specification and its number, which grows with each one of its service.
+
+    Attributes:
+        same_since: The generation since which daemons run the same; 0: this one.
+
+    """
 
     generation: int
     spec: Specification
+    same_since: int = 0
+
+    @property
+    def revision(self) -> int:
+        """The generation that its daemons report: one that was only placed anew goes on."""
+        return self.same_since or self.generation
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +77,13 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def wanted(self) -> Service:
         """Return it as the reconciler takes it."""
-        generation, spec = self.target.generation, self.target.spec
+        revision, spec = self.target.revision, self.target.spec
         return Service(
             name=self.name,
             kind=spec.kind,
             placement=spec.placement.placement(),
-            revision=str(generation),
-            revisions={name: f"{generation}.{n}" for name, n in self.restarts.items()},
+            revision=str(revision),
+            revisions={name: f"{revision}.{n}" for name, n in self.restarts.items()},
             slots=self.slots,
             stopped=frozenset(self.stopped),
             max_unavailable=spec.max_unavailable,
@@ -84,9 +95,15 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return it after ``spec`` was applied; itself if nothing changes."""
         if spec == self.target.spec and not self.removed and self.phase != "rolled_back":
             return self
-        version = Version(generation=self.current.generation + 1, spec=spec)
+        same = spec.runs_as(self.target.spec)
+        version = Version(
+            generation=self.current.generation + 1,
+            spec=spec,
+            same_since=self.target.revision if same else 0,
+        )
+        restarts = self.restarts if same else {}
         return _changed(
-            self, current=version, phase="updating", reason="", restarts={}, removed=False
+            self, current=version, phase="updating", reason="", restarts=restarts, removed=False
         )
 
     def renewed(self) -> ServiceRecord:

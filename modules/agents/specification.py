@@ -24,6 +24,8 @@ FILES_MAX: Final = 256 << 10
 NUMBER_MAX: Final = 40
 """Characters of one number."""
 
+NOT_OF_A_DAEMON: Final = ("placement", "max_unavailable", "rollback")
+"""Fields of a specification that change nothing in a daemon that runs."""
 DEPTH_MAX: Final = 20
 """Parts of the path of a file."""
 
@@ -141,10 +143,15 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if both := sorted(folders & self.files.keys()):
             raise ValueError(f"{both[0]!r} is a file and a folder in files")
 
+    def runs_as(self, other: Specification) -> bool:
+        """Return whether daemons of both run the same, wherever they are and how many."""
+        fields = {name: getattr(other, name) for name in NOT_OF_A_DAEMON}
+        return msgspec.structs.replace(self, **fields) == other
+
     def config(self, secrets: Mapping[str, str]) -> dict[str, Any]:
         """Return what an agent gets, with the values of ``secrets`` by their names."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        for field in ("placement", "max_unavailable", "rollback"):
+        for field in NOT_OF_A_DAEMON:
             del plain[field]
         plain["secrets"] = {name: secrets[ref] for name, ref in self.secrets.items()}
         return plain

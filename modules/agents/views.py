@@ -67,7 +67,7 @@ def service(record: ServiceRecord, made: Plan | None) -> ServiceDescription:
         size=len(record.slots) + (0 if made is None else made.unplaced),
         state=state,
         detail=record.reason,
-        revision=str(record.target.generation),
+        revision=str(record.target.revision),
         placement=spec.placement.summary(),
         spec=plain(spec),
     )

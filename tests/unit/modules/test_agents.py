@@ -25,7 +25,7 @@ def test_a_service_is_placed_where_it_fits(it):
 
     it.orch("host label add b shop")
     it.apply(placement={"labels": ["shop"]})
-    assert it.hosts.all() == {"web.b-0": "2 ready"}
+    assert it.hosts.all() == {"web.b-0": "1 ready"}
     it.apply(placement={"count": 2, "host_pattern": "[ac]"})
     assert set(it.hosts.all()) == {"web.a-0", "web.c-0"}
     it.orch("rm web")

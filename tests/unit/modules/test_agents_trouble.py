@@ -135,3 +135,21 @@ def test_hosts_that_never_took_orders_are_not_lost(it):
 def test_an_upgrade_of_an_unknown_service_names_it(it):
     """Not the image."""
     assert "'nobody'" in it.orch("upgrade start x --services=nobody", retval=-errno.ENOENT)
+
+
+def test_a_service_that_is_only_scaled_goes_on_running(it):
+    """No daemon that stays is started anew, nor one that was restarted; it can be undone."""
+    it.apply(placement={"count": 1})
+    it.orch("daemon restart web.a-0")
+    assert it.hosts.all() == {"web.a-0": "1.1 ready"}
+    it.apply(placement={"count": 2}, max_unavailable=2)
+    assert it.hosts.all() == {"web.a-0": "1.1 ready", "web.b-0": "1 ready"}
+    assert it.service()["state"] == "stable"
+
+    it.hosts.bad = {"/bin/bad"}
+    it.apply(placement={"count": 2}, command=["/bin/bad"])
+    assert it.service()["state"] == "rolled_back"
+    assert it.hosts.all() == {"web.a-0": "1 ready", "web.b-0": "1 ready"}
+    it.apply(placement={"count": 3})
+    assert it.hosts.all() == dict.fromkeys(("web.a-0", "web.b-0", "web.c-0"), "1 ready")
+    assert it.service()["state"] == "stable"
