@@ -152,6 +152,20 @@ class _Protocol(H11Protocol):
         if not self._waits_for_head():
             self._head_arrived()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what follows an accepted head; the answer to that head is not sent any more.
+
+        Its application runs already, and would write to a connection that has ended.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
+
     def _waits_for_head(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
@@ -178,9 +192,24 @@ def _with_peer(application: Application, certificate: bytes) -> Application:
     return with_peer
 
 
+def _without_ambiguous_requests(application: Application) -> Application:
+    """Refuse requests with two lengths: a proxy in front may go by the other one."""
+
+    async def refusing(scope: Scope, receive: Any, send: Any) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if not {b"content-length", b"transfer-encoding"} <= names:
+            await application(scope, receive, send)
+            return
+        headers = [(b"connection", b"close"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return refusing
+
+
 def _config(application: Application, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
-        cast("Any", application),
+        cast("Any", _without_ambiguous_requests(application)),
         http=_Protocol,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         lifespan="off",

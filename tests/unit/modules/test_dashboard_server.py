@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -145,6 +146,35 @@ def test_a_head_has_a_size_limit(page):
     with socket.create_connection(("127.0.0.1", urlsplit(page).port), TIMEOUT_S) as client:
         client.sendall(b"GET / HTTP/1.1\r\nx: " + b"y" * (64 << 10))
         assert b" 400 " in client.recv(100)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+NEXT = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def test_a_request_with_two_lengths_is_refused_and_none_follows_it(page):
+    """A proxy that goes by the other length would send a second request without knowing it."""
+    address = urlsplit(page)
+    with socket.create_connection((address.hostname, address.port), TIMEOUT_S) as connection:
+        connection.sendall(CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n" + NEXT)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_that_breaks_off_leaves_no_traceback(page, caplog, at_once):
+    """Anybody could fill the log with them: no sign-in comes before."""
+    address = urlsplit(page)
+    for _ in range(5):
+        with socket.create_connection((address.hostname, address.port), TIMEOUT_S) as connection:
+            connection.sendall(CHUNKED + b"\r\n" + (b"nonsense\r\n" if at_once else b""))
+            with contextlib.suppress(OSError):
+                connection.sendall(b"nonsense\r\n" * 10)
+                assert b"HTTP/1.1" in connection.recv(65536)
+    assert httpx.get(page).status_code in {200, 303, 307}
+    assert [each for each in caplog.records if each.exc_info] == []
 
 
 def test_a_port_that_is_taken_is_named(mgr_host):
