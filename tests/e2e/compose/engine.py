@@ -151,9 +151,11 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
         # Its containers and containerd are in its process group or die with containerd.
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait(10)
-    # It mounts its data on itself, and does not always undo that.
-    while succeeds("mountpoint", "-q", CACHE / "docker"):
-        run("umount", CACHE / "docker")
+    # It mounts its data on itself, and namespaces of networks; it does not always undo that.
+    for mount in reversed(Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()):
+        place = Path(mount.split()[1])
+        if place == CACHE / "docker" or place.is_relative_to(STATE):
+            run("umount", place)
 
 
 @dataclass
