@@ -166,8 +166,6 @@ class ActiveContext(ReadOnlyContext):
     ) -> Any:
         """See ``mgr.module_api.context``."""
         to_loop = partial(self._bridge.to_loop, timeout_s=REMOTE_S)
-        if self._parts.modules.loads(module, for_module=self._module):
-            to_loop(self._parts.modules.wait_loaded(module))
         return self._parts.remote.call(module, method, args, kwargs, to_loop=to_loop)
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:

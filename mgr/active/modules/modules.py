@@ -8,7 +8,6 @@ its instance still stops is started as soon as that has stopped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -31,7 +30,6 @@ from mgr.config.enabled_modules import DEFAULT_ENABLED, enabled_modules
 from mgr.config.isolation import Isolation
 from mgr.errors import (
     InvalidArgumentError,
-    MgrError,
     ModuleFailedError,
     ModuleNotEnabledError,
     NotFoundError,
@@ -274,20 +272,6 @@ class ActiveModules:
     def instance_of(self, module: str) -> object | None:
         """Return the running instance of ``module``, or None. From any thread."""
         return self._instances.get(module)
-
-    def loads(self, module: str, *, for_module: str) -> bool:
-        """Return whether a call of ``for_module`` should ``wait_loaded``. From any thread.
-
-        The caller must have been constructed: two constructors could wait for each other.
-        """
-        instances = self._instances
-        return module not in instances and module in self._enabled and for_module in instances
-
-    async def wait_loaded(self, module: str) -> None:
-        """Wait until ``module`` is no longer being constructed, or restarted, within a limit."""
-        if runner := self._runners.get(module):
-            with contextlib.suppress(MgrError):
-                await runner.ready(until_s=self.clock.now() + self._manager.settings.module_load_s)
 
     def error_of(self, module: str) -> str:
         """Return why ``module`` does not run although it is enabled; empty if it does."""

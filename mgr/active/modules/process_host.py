@@ -227,10 +227,7 @@ class ActiveHostSide(HostSide):
         await self._operations.send_command(arguments, inbuf, tag, absent, deliver)
 
     async def _remote(self, module: str, method: str, payload: bytes) -> RemoteAnswer:
-        modules = self._parts.modules
-        if modules.loads(module, for_module=self._found.name):
-            await modules.wait_loaded(module)
-        return await call_module(modules, module, method, payload)
+        return await call_module(self._parts.modules, module, method, payload)
 
     def _in_thread(self, read: Callable[..., Any]) -> Operation:
         """Return what runs ``read`` on another thread than the loop's: it may take long."""
