@@ -243,11 +243,10 @@ class MgrModule(
     def remote(self, module_name: str, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of another module, on this thread. Values are copied both ways.
 
-        A value that cannot be copied is passed by reference. Waits for a module that is being
-        constructed or restarted, except in a constructor.
+        A value that cannot be copied is passed by reference.
 
         Raises:
-            ImportError: No such module is running, or not within ``module_load_s``.
+            ImportError: No such module is running.
             NameError: It has no such method.
             RuntimeError: The method raised. The error is also of the type that the method raised,
                 if that can be copied; otherwise its text is the traceback.
