@@ -72,7 +72,7 @@ def running(request, pacific, settings_for, etcd, tmp_path_factory, receivers):
         for name in elsewhere(cluster, request.param):
             assert cluster.run("mgr", "module", "reload", name, timeout_s=30).retval == 0
         assert not elsewhere(cluster, request.param)
-        # Where modules have processes of their own, one may be there before the other that it calls.
+        # One module may be there before the other that it calls.
         chosen = ("orch", "set", "backend", "test_orchestrator")
         wait_for(lambda: cluster.run(*chosen).retval == 0, "the back end of orchestrator", 60)
         yield cluster
@@ -182,6 +182,8 @@ def test_each_module_answers_before_and_after_the_active_is_killed(running, rece
     os.kill(killed.worker_pid, signal.SIGKILL)
 
     wait_for(lambda: running.active().name != killed.name, "another active")
+    # One module may be there before the other that it calls.
+    wait_for(lambda: running.run("orch", "host", "ls").retval == 0, "the orchestrator", 30)
     asked(running, receivers)
     assert "kept" in listed(running, "ls-new")
     completed = json.loads(running.run("progress", "json").text)["completed"]

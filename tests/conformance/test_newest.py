@@ -47,7 +47,9 @@ def running(tentacle, settings_for, etcd, tmp_path_factory, ports):
         for name, value in options.items():
             assert cluster.run("config", "set", "mgr", f"mgr/{name}", str(value)).retval == 0
         cluster.enable(*AT_WORK)
-        assert cluster.run("orch", "set", "backend", "test_orchestrator").retval == 0
+        # One module may be there before the other that it calls.
+        chosen = ("orch", "set", "backend", "test_orchestrator")
+        wait_for(lambda: cluster.run(*chosen).retval == 0, "the back end of orchestrator", 60)
         yield cluster
 
 
