@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -164,6 +165,10 @@ class _Protocol(H11Protocol):
             if cycle.response_started:
                 self.transport.close()
                 return
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            # The head has its whole answer, and a second one would be taken for the next request's.
+            self.transport.close()
+            return
         super().send_400_response(msg)
 
     def _waits_for_head(self) -> bool:

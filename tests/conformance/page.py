@@ -56,8 +56,8 @@ are disabled: `tests/conformance` runs it.
 `tests/conformance/test_at_work.py` has fourteen modules of 16.2 at work on three managers, of which
 the active is killed, in threads and in [processes of their own](../how-to/isolate-modules.md): they
 answer the same. Seen to differ: in a process, one whose `shutdown` takes longer than it is given
-(`telemetry`, `prometheus`) is killed; in a thread its instance is abandoned. In the first moments of
-a term a module may be there before another that it calls: as in ceph-mgr, that call fails.
+(`telemetry`, `prometheus`) is killed; in a thread its instance is abandoned. In the first moments
+of a term a module may be there before another that it calls: as in ceph-mgr, that call fails.
 
 What needs a Ceph cluster (pools, file systems, images) says so by `MGR_MODULE_ERROR` and takes
 nothing else down. `rados`, `rbd` and `cephfs` can be imported everywhere; where they are not

@@ -92,7 +92,7 @@ async def test_two_modules_with_contradicting_versions_run_side_by_side(module, 
     places = {name: module(name, f"colour=={v}") for name, v in (("m1", "1.0"), ("m2", "2.0"))}
     for name, place in places.items():
         assert environments.state(name, place) is EnvironmentState.MISSING
-        environments.sync(name, place)
+        await asyncio.to_thread(environments.sync, name, place)
         assert environments.state(name, place) is EnvironmentState.CURRENT
 
     async with asyncio.TaskGroup() as tasks:
