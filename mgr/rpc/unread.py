@@ -81,13 +81,8 @@ class UnreadAnswers:
             OutcomeUnknownError: Far too much is unread: the answer is not sent, though it ran.
 
         """
+        self.check_answer(caller)
         who = identity(caller)
-        if not self._has_room(who, HARD_FACTOR):
-            self._refusal(who)
-            raise OutcomeUnknownError(
-                f"it ran, and its answer is not sent: {self._bytes[who]} bytes of answers to "
-                f"{who or 'this client'} are not read"
-            )
         self._add(who, size)
 
         def release(_: Context) -> None:
