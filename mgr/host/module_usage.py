@@ -6,11 +6,8 @@ worker's. Of a module in a process of its own all three are known.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,13 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from mgr.host.bridge import threads_of_modules
-
-TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-USER_TICKS: Final = 11
-"""Where ``stat`` has the processor time in user mode, counted from behind the name."""
-SYSTEM_TICKS: Final = 12
-THREADS: Final = 17
+from mgr.host.process_usage import cpu_s_of_thread, quick_usage_of
 
 
 @dataclass(slots=True)
@@ -40,16 +31,14 @@ def usage(processes: Mapping[str, int]) -> dict[str, Usage]:
     """Return what each module uses now; ``processes`` has the process of each that has one."""
     found: dict[str, Usage] = {}
     for module, thread in threads_of_modules():
-        fields = _stat(Path("/proc/self/task", str(thread), "stat"))
-        if fields is not None:
+        cpu_s = cpu_s_of_thread(thread)
+        if cpu_s is not None:
             entry = found.setdefault(module, Usage())
-            entry.cpu_s += _cpu_s(fields)
+            entry.cpu_s += cpu_s
             entry.threads += 1
     for module, pid in processes.items():
-        folder = Path("/proc", str(pid))
-        fields, pages = _stat(folder / "stat"), _resident_pages(folder / "statm")
-        if fields is not None and pages is not None:
-            found[module] = Usage(_cpu_s(fields), int(fields[THREADS]), pages * PAGE_BYTES)
+        if used := quick_usage_of(pid):
+            found[module] = Usage(used.cpu_s, used.threads, used.resident_bytes)
     return found
 
 
@@ -104,21 +93,3 @@ class ModuleUsageCollector(Collector):
         total_s += read_s - before_s if read_s >= before_s else read_s
         self._counted[module] = total_s, read_s
         return total_s
-
-
-def _cpu_s(fields: list[str]) -> float:
-    return (int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])) / TICKS_PER_S
-
-
-def _stat(file: Path) -> list[str] | None:
-    try:
-        return file.read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
-def _resident_pages(file: Path) -> int | None:
-    try:
-        return int(file.read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None

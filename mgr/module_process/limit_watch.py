@@ -31,15 +31,15 @@ from mgr.config.module_limits import (
     ModuleLimits,
     limits_of,
 )
-from mgr.module_process.cgroup import NO_EVENTS, GroupEvents, ModuleGroup, ModuleGroups
-from mgr.module_process.process import ModuleProcess
-from mgr.module_process.process_tree import (
+from mgr.host.process_usage import (
     address_space,
     anonymous_bytes,
     proportional_anonymous_bytes,
     thread_count,
     tree_of,
 )
+from mgr.module_process.cgroup import NO_EVENTS, GroupEvents, ModuleGroup, ModuleGroups
+from mgr.module_process.process import ModuleProcess
 
 CHECK_EVERY_S: Final = 0.5
 SHOWN_S: Final = 600.0

@@ -15,8 +15,8 @@ from mgr.command.module_usage import ModuleUsage
 from mgr.host.bridge import run_in_thread, threads_of_modules
 from mgr.host.command_calls import CommandCalls
 from mgr.host.interpreter_wait import interpreter_wait_ms
+from mgr.host.process_usage import ProcessUsage, cpu_s_of_threads, usage_of
 from mgr.module_process.process import ModuleProcess
-from mgr.module_process.process_tree import ProcessUsage, cpu_s_of_threads, usage_of
 
 FIRST_S: Final = 0.5
 """How long the first measurement of a session takes: rates need two."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -76,27 +76,48 @@ class ProcessUsage:
     open_files: int | None
 
 
-def usage_of(pid: int) -> ProcessUsage | None:
-    """Return what a process uses; None once it has ended."""
+class QuickUsage(NamedTuple):
+    """What ``ProcessUsage`` has that the kernel need not walk through memory for."""
+
+    cpu_s: float
+    resident_bytes: int
+    threads: int
+
+
+def quick_usage_of(pid: int) -> QuickUsage | None:
+    """Return what a process uses, as far as that is known at once; None once it has ended."""
     fields, memory = _stat(f"/proc/{pid}/stat"), _read(f"/proc/{pid}/statm").split()
     if not fields or not memory:
+        return None
+    return QuickUsage(_cpu_s(fields), int(memory[1]) * PAGE_BYTES, int(fields[_THREADS]))
+
+
+def usage_of(pid: int) -> ProcessUsage | None:
+    """Return what a process uses; None once it has ended."""
+    quick = quick_usage_of(pid)
+    if quick is None:
         return None
     open_files = None
     with contextlib.suppress(OSError):
         open_files = len(os.listdir(f"/proc/{pid}/fd"))
     return ProcessUsage(
-        cpu_s=_cpu_s(fields),
-        resident_bytes=int(memory[1]) * PAGE_BYTES,
+        cpu_s=quick.cpu_s,
+        resident_bytes=quick.resident_bytes,
         proportional_bytes=_rollup(pid).get("Pss"),
-        threads=int(fields[_THREADS]),
+        threads=quick.threads,
         open_files=open_files,
     )
 
 
+def cpu_s_of_thread(native_id: int) -> float | None:
+    """Return the processor seconds of a thread of this process; None once it has ended."""
+    fields = _stat(f"/proc/self/task/{native_id}/stat")
+    return _cpu_s(fields) if fields else None
+
+
 def cpu_s_of_threads(native_ids: Iterable[int]) -> float:
-    """Return the seconds of the processor that threads of this process have used."""
-    stats = (_stat(f"/proc/self/task/{each}/stat") for each in native_ids)
-    return sum(_cpu_s(fields) for fields in stats if fields)
+    """Return the same of several threads together."""
+    return sum(cpu_s_of_thread(each) or 0.0 for each in native_ids)
 
 
 def _cpu_s(fields: list[str]) -> float:
