@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mgr.clock import Clock
 from mgr.election.timing import Timing
@@ -82,6 +83,20 @@ class WatchedKey:
         self.record = record
 
 
+class Acquired(NamedTuple):
+    """The leader key, as an attempt found itself holding it.
+
+    Attributes:
+        term: The create revision of the key.
+        term_record: The term record that the same transaction read, one item; empty if it read
+            none.
+
+    """
+
+    term: Revision
+    term_record: tuple[Record | None, ...] = ()
+
+
 class Candidate:
     """Tries to create the leader key.
 
@@ -126,8 +141,8 @@ class Candidate:
         """Whether the feed shows the leader key attached to ``lease``: an attempt succeeded."""
         return self.leader.record is not None and self.leader.record.lease == lease
 
-    async def campaign(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
-        """Try once to create the leader key; return its create revision, or None if that failed.
+    async def campaign(self, value: str, lease: LeaseId, timing: Timing) -> Acquired | None:
+        """Try once to create the leader key; return what was acquired, or None if that failed.
 
         If the outcome is unknown, the key is read back and the request is not repeated: the first
         one may have been executed. One that is executed even later is found by
@@ -154,20 +169,22 @@ class Candidate:
                     self.version.compare_unchanged(),
                     self.protection.compare_unchanged(),
                 ),
+                # Read here, so that the new term need not ask for it before it opens its own.
+                then_get=(self._keys.term_record,),
                 otherwise_get=tuple(watched_key.key for watched_key in watched_keys),
                 timeout_s=timing.request_s,
             )
         except OutcomeUnknownError:
             return await self.claim(value, lease, timing)
         if outcome.succeeded:
-            return outcome.revision
+            return Acquired(outcome.revision, outcome.found)
         now_s = self._clock.now()
         for watched_key, record in zip(watched_keys, outcome.found, strict=True):
             watched_key.apply_read(record, outcome.revision, now_s)
         return None
 
-    async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
-        """Read the leader key back; return its create revision if ``lease`` holds it, or None.
+    async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Acquired | None:
+        """Read the leader key back; return what is acquired if ``lease`` holds it, or None.
 
         Its value is written again with ``value``: a key that an earlier attempt created may name a
         worker that is gone, and may have existed unnoticed for long. The write also proves that
@@ -189,7 +206,7 @@ class Candidate:
             ],
             timeout_s=timing.request_s,
         )
-        return record.create_revision if outcome.succeeded else None
+        return Acquired(record.create_revision) if outcome.succeeded else None
 
     async def release_key(self, term: Revision, timing: Timing) -> None:
         """Delete the leader key that was created at ``term``; no error if it is gone.

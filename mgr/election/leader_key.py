@@ -55,9 +55,20 @@ class LeaderKey:
     """The leader key of one term, from its acquisition to its release."""
 
     def __init__(
-        self, store: Store, keys: Keys, name: str, term: Revision, *, version: str
+        self,
+        store: Store,
+        keys: Keys,
+        name: str,
+        term: Revision,
+        *,
+        version: str,
+        term_record: Sequence[Record | None] = (),
     ) -> None:
-        """Hold ``term`` on behalf of manager ``name``, which runs ``version``."""
+        """Hold ``term`` on behalf of manager ``name``, which runs ``version``.
+
+        ``term_record`` is the term record as the key's own transaction read it, one item; empty
+        if it was not read.
+        """
         self.term = term
         self._store = store
         self._keys = keys
@@ -67,6 +78,7 @@ class LeaderKey:
         self.predecessor: TermRecord | None = None
         """The record of the previous term when this term opened its own; None before, if unknown
         and in the first term."""
+        self._found = term_record
         self._earlier_terms_s: float | None = None
         self._last_heartbeat: Revision | None = None
         """The revision of the last heartbeat of this process; None before the first."""
@@ -97,19 +109,23 @@ class LeaderKey:
             StoreUnavailableError: The outcome is unknown; call again.
 
         """
-        record = await self._store.get(self._keys.term_record, timeout_s=timeout_s)
+        if self._found:
+            [record] = self._found
+            # Another attempt follows only if this one's outcome is unknown: then it is read again.
+            self._found = ()
+        else:
+            record = await self._store.get(self._keys.term_record, timeout_s=timeout_s)
         before = None if record is None else decode(record.value, TermRecord)
-        if self._earlier_terms_s is None:
-            self.predecessor = before
-            if before is not None:
-                # Limited to the longest value that can be configured: a damaged record must not
-                # make this manager wait for ever.
-                self._earlier_terms_s = min(before.window_s, UNKNOWN_WINDOW_S)
-            else:
-                self._earlier_terms_s = await self._unknown_s(record, timeout_s=timeout_s)
-        elif before is not None and before.term == self.term:
+        if self._earlier_terms_s is not None and before is not None and before.term == self.term:
             # An earlier attempt was executed and its answer was lost.
             return self._earlier_terms_s
+        self.predecessor = before
+        if before is not None:
+            # Limited to the longest value that can be configured: a damaged record must not make
+            # this manager wait for ever.
+            self._earlier_terms_s = min(before.window_s, UNKNOWN_WINDOW_S)
+        else:
+            self._earlier_terms_s = await self._unknown_s(record, timeout_s=timeout_s)
         outcome = await self._store.commit(
             [
                 self._open_record(window_s),

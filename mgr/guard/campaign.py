@@ -154,12 +154,19 @@ class Campaign:
         gone_s = candidate.leader.changed_s if candidate.leader.record is None else None
         # Read before the attempt: when it is answered, the feed may have delivered this very key.
         newest_before = self._eligibility.identity.newest_term
-        term = await attempt(value, lease, timing)
-        if term is None or not await self._is_newest_term(term, newest_before, late=late):
+        acquired = await attempt(value, lease, timing)
+        if acquired is None or not await self._is_newest_term(
+            acquired.term, newest_before, late=late
+        ):
             return RETRY_S
         context = self._context
         leader_key = LeaderKey(
-            context.store, context.keys, context.name, term, version=context.me.version
+            context.store,
+            context.keys,
+            context.name,
+            acquired.term,
+            version=context.me.version,
+            term_record=acquired.term_record,
         )
         acquired_s = self._context.clock.now()
         reach(Point.WON)

@@ -123,7 +123,8 @@ class Outcome:
     Attributes:
         succeeded: Whether all compares held, so that all operations were done at ``revision``.
         revision: The store's revision when it answered.
-        found: If it did not succeed, the records of ``otherwise_get``, None for absent keys.
+        found: The records of ``then_get`` if it succeeded, else those of ``otherwise_get``; None
+            for absent keys.
 
     """
 
@@ -260,10 +261,13 @@ class Store(Protocol):
         operations: Sequence[Operation],
         *,
         when: Sequence[Compare] = (),
+        then_get: Sequence[str] = (),
         otherwise_get: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Outcome:
         """Do all ``operations`` in one transaction if every compare in ``when`` holds.
+
+        The same transaction then reads the keys ``then_get``, or instead ``otherwise_get``.
 
         Raises:
             OutcomeUnknownError: The transaction was sent and not answered.

@@ -145,12 +145,14 @@ class EtcdStore:
         operations: Sequence[Operation],
         *,
         when: Sequence[Compare] = (),
+        then_get: Sequence[str] = (),
         otherwise_get: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Outcome:
         """See ``Store.commit``. Without operations it is a read and repeated if unanswered."""
-        check_commit(operations, when, otherwise_get)
-        request = _transaction(operations, when, otherwise_get, repeatable=not operations)
+        check_commit(operations, when, then_get, otherwise_get)
+        reads = (then_get, otherwise_get)
+        request = _transaction(operations, when, reads, repeatable=not operations)
         return _outcome(await self._ask(request, timeout_s))
 
     async def create(
@@ -159,7 +161,7 @@ class EtcdStore:
         """See ``Store.create``."""
         operations = (Put(key, value, lease),)
         check_commit(operations)
-        request = _transaction(operations, (Created(key, ABSENT),), (key,), repeatable=True)
+        request = _transaction(operations, (Created(key, ABSENT),), ((), (key,)), repeatable=True)
         outcome = _outcome(await self._ask(request, timeout_s))
         if outcome.succeeded:
             return outcome.revision
@@ -295,20 +297,26 @@ def _read(message: Any, purpose: str) -> Request:
 def _transaction(
     operations: Sequence[Operation],
     when: Sequence[Compare],
-    otherwise_get: Sequence[str],
+    reads: tuple[Sequence[str], Sequence[str]],
     *,
     repeatable: bool,
 ) -> Request:
+    """Make the request; ``reads``: the keys to read if it succeeds, and if it does not."""
+    then_get, otherwise_get = map(_gets, reads)
     message = TXN.request(
         compare=[_compare(compare) for compare in when],
-        success=[_operation(operation) for operation in operations],
-        failure=[OPERATION(request_range={"key": key.encode()}) for key in otherwise_get],
+        success=[*map(_operation, operations), *then_get],
+        failure=otherwise_get,
     )
     # A member answers a transaction that neither reads nor writes without asking its peers.
-    linearizable = bool(operations or otherwise_get)
+    linearizable = bool(operations or then_get or otherwise_get)
     return Request(
         TXN, message, _purpose(operations, when), repeatable=repeatable, linearizable=linearizable
     )
+
+
+def _gets(keys: Sequence[str]) -> list[Any]:
+    return [OPERATION(request_range={"key": key.encode()}) for key in keys]
 
 
 def _purpose(operations: Sequence[Operation], when: Sequence[Compare]) -> str:
@@ -346,11 +354,13 @@ def _operation(operation: Operation) -> Any:
 
 
 def _outcome(answer: Any) -> Outcome:
-    found = () if answer.succeeded else tuple(_found(answer.responses))
-    return Outcome(answer.succeeded, Revision(answer.header.revision), found)
+    return Outcome(
+        answer.succeeded, Revision(answer.header.revision), tuple(_found(answer.responses))
+    )
 
 
 def _found(responses: Any) -> Iterator[Record | None]:
     for response in responses:
-        kvs = response.response_range.kvs
-        yield record_of(kvs[0]) if kvs else None
+        if response.HasField("response_range"):
+            kvs = response.response_range.kvs
+            yield record_of(kvs[0]) if kvs else None

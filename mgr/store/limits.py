@@ -57,9 +57,9 @@ def encoded_value(key: str, value: str) -> bytes:
 def check_commit(
     operations: Sequence[Operation],
     when: Sequence[Compare] = (),
-    otherwise_get: Sequence[str] = (),
+    *reads: Sequence[str],
 ) -> None:
-    """Raise if no store would accept this transaction.
+    """Raise if no store would accept this transaction. ``reads`` are the keys that it reads.
 
     Raises:
         InvalidKeyError: See ``encoded_key``.
@@ -70,7 +70,7 @@ def check_commit(
     for what, many in (
         ("operations", operations),
         ("compares", when),
-        ("reads", otherwise_get),
+        *(("reads", keys) for keys in reads),
     ):
         if len(many) > OPERATIONS_MAX:
             raise TooLargeError(
@@ -78,7 +78,7 @@ def check_commit(
                 "it is refused, since in parts it would not be atomic"
             )
     total = sum(len(encoded_key(compare.key)) for compare in when)
-    total += sum(len(encoded_key(key)) for key in otherwise_get)
+    total += sum(len(encoded_key(key)) for keys in reads for key in keys)
     total += sum(_bytes_of(operation) for operation in operations)
     if total > VALUE_BYTES_MAX:
         first = next((_target(operation) for operation in operations), "")

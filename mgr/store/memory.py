@@ -133,11 +133,12 @@ class MemoryStore:
         operations: Sequence[Operation],
         *,
         when: Sequence[Compare] = (),
+        then_get: Sequence[str] = (),
         otherwise_get: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Outcome:
         """See ``Store.commit``."""
-        check_commit(operations, when, otherwise_get)
+        check_commit(operations, when, then_get, otherwise_get)
         self._begin(timeout_s)
         if not all(self._holds(compare) for compare in when):
             found = tuple(self._records.get(key) for key in otherwise_get)
@@ -146,7 +147,8 @@ class MemoryStore:
             if isinstance(operation, Put) and operation.lease != NO_LEASE:
                 self._lease(operation.lease, f"put {operation.key!r}")
         self._apply(operations)
-        return Outcome(succeeded=True, revision=self._revision)
+        found = tuple(self._records.get(key) for key in then_get)
+        return Outcome(succeeded=True, revision=self._revision, found=found)
 
     async def create(
         self, key: str, value: str, *, lease: LeaseId, timeout_s: float | None = None

@@ -257,6 +257,7 @@ class SealedStore:
         operations: Sequence[Operation],
         *,
         when: Sequence[Compare] = (),
+        then_get: Sequence[str] = (),
         otherwise_get: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Outcome:
@@ -268,10 +269,14 @@ class SealedStore:
         """
         if self._wrapper is not None and any(self._is_sealed(each) for each in operations):
             # Sealing takes what any store would refuse: it is refused by the same message.
-            check_commit(operations, when, otherwise_get)
+            check_commit(operations, when, then_get, otherwise_get)
         stored = [await self._stored(each) for each in operations]
         outcome = await self._store.commit(
-            stored, when=when, otherwise_get=otherwise_get, timeout_s=timeout_s
+            stored,
+            when=when,
+            then_get=then_get,
+            otherwise_get=otherwise_get,
+            timeout_s=timeout_s,
         )
         if outcome.succeeded:
             for operation in stored:
@@ -281,6 +286,7 @@ class SealedStore:
                     self.sealed_by[operation.key] = name
                 else:
                     self.sealed_by.pop(operation.key, None)
+        if not outcome.found:
             return outcome
         found = [
             None if record is None else await self._opened_or_fail(record)

@@ -113,6 +113,28 @@ async def test_compares_that_hold_let_everything_through(store, prefix):
     assert await store.get(f"{prefix}k") is None
 
 
+async def test_a_transaction_reads_what_it_has_written(store, prefix):
+    """In the same transaction, and only the keys asked for that case."""
+    await store.commit([Put(f"{prefix}k", "1")])
+
+    outcome = await store.commit(
+        [Put(f"{prefix}k", "2"), DeletePrefix(f"{prefix}none/")],
+        when=[Created(f"{prefix}none", ABSENT)],
+        then_get=[f"{prefix}k", f"{prefix}none"],
+        otherwise_get=[f"{prefix}other"],
+    )
+
+    assert outcome.succeeded
+    assert [r and (r.value, r.mod_revision) for r in outcome.found] == [
+        ("2", outcome.revision),
+        None,
+    ]
+    refused = await store.commit(
+        [Delete(f"{prefix}k")], when=[Created(f"{prefix}k", ABSENT)], then_get=[f"{prefix}k"]
+    )
+    assert (refused.succeeded, refused.found) == (False, ())
+
+
 async def test_a_transaction_without_operations_is_a_proof(store, prefix):
     """It changes nothing and says whether the compares hold."""
     revision = (await store.commit([Put(f"{prefix}k", "1")])).revision

@@ -43,7 +43,7 @@ class LateStore:
     def __getattr__(self, name):
         return getattr(self._inner, name)
 
-    async def commit(self, operations, *, when=(), otherwise_get=(), timeout_s=None):
+    async def commit(self, operations, *, when=(), timeout_s=None, **reads):
         """See ``Store.commit``."""
         for _ in range(self.arrivals.get(self.sent, 0)):
             await self.arrive()
@@ -51,9 +51,7 @@ class LateStore:
         way = self.ways.pop(0) if self.ways else Way.ANSWERED
 
         async def request():
-            return await self._inner.commit(
-                operations, when=when, otherwise_get=otherwise_get, timeout_s=timeout_s
-            )
+            return await self._inner.commit(operations, when=when, timeout_s=timeout_s, **reads)
 
         if way in {Way.HELD, Way.LEFT}:
             self.held.append(request)

@@ -43,7 +43,8 @@ class Scene:
     async def campaign(self, value="me"):
         """Campaign on a fresh lease; the term and the lease."""
         lease = (await self.store.grant(5)).lease
-        return await self.candidate.campaign(value, lease, TIMING), lease
+        acquired = await self.candidate.campaign(value, lease, TIMING)
+        return acquired and acquired.term, lease
 
     async def somebody_leads(self):
         """Another holds the key."""
@@ -101,6 +102,17 @@ async def test_a_creation_that_never_arrived_is_not_sent_again_blindly(scene):
     assert await scene.store.get(KEYS.leader) is None
 
 
+async def test_the_term_record_comes_with_the_key(scene):
+    """The new term opens its own record without asking for the last one."""
+    await scene.store.commit([Put(KEYS.term_record, "the last term's")])
+    await scene.poll()
+    lease = (await scene.store.grant(5)).lease
+
+    acquired = await scene.candidate.campaign("me", lease, TIMING)
+
+    assert [record.value for record in acquired.term_record] == ["the last term's"]
+
+
 async def test_a_store_that_is_silent_decides_nothing(scene):
     """Neither won nor lost."""
     await scene.poll()
@@ -118,7 +130,7 @@ async def test_an_attempt_that_came_through_late_is_recognised_and_put_right(sce
     await scene.poll()
 
     assert scene.candidate.holds_leader_key(lease)
-    assert await scene.candidate.claim("my worker", lease, TIMING) == made
+    assert (await scene.candidate.claim("my worker", lease, TIMING)).term == made
 
     assert (await scene.store.get(KEYS.leader)).value == "my worker"
 

@@ -8,7 +8,7 @@ from mgr.election.leader_key import TRANSFER_TTL_S, HeartbeatResult, LeaderKey
 from mgr.election.records import Leader as LeaderRecord
 from mgr.election.records import TermRecord, decode, encode
 from mgr.election.timing import UNKNOWN_WINDOW_S
-from mgr.errors import OutcomeUnknownError
+from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from mgr.store.api import Delete, Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
@@ -28,11 +28,12 @@ class Scene:
         self.store = MemoryStore(self.clock)
         self.wire = LossyStore(self.store)
 
-    async def win(self, name="a"):
-        """Acquire the free leader key."""
+    async def win(self, name="a", *, read=False):
+        """Acquire the free leader key; ``read``: and the term record with it."""
         lease = (await self.store.grant(5)).lease
         term = await self.store.create(KEYS.leader, name, lease=lease)
-        return LeaderKey(self.wire, KEYS, name, term, version="1.0")
+        found = (await self.store.get(KEYS.term_record),) if read else ()
+        return LeaderKey(self.wire, KEYS, name, term, version="1.0", term_record=found)
 
     async def term_record(self):
         """The record as it stands."""
@@ -109,6 +110,32 @@ async def test_a_short_term_hands_on_what_it_had_not_outwaited(scene):
     term_record = await scene.term_record()
     assert (term_record.quiesced, term_record.window_s) == (False, 4.0)
     assert await (await scene.win("c")).open_term_record(WINDOW_S, **ASK) == 4.0
+
+
+async def test_a_record_that_came_with_the_key_is_not_read_again(scene):
+    """One request less between the end of a term and the next one."""
+    first = await scene.win("a")
+    await first.open_term_record(WINDOW_S, **ASK)
+    await first.release("resigned", left_s=4.0, **ASK)
+    second = await scene.win("b", read=True)
+    scene.wire.get = None  # it must not be called
+
+    assert await second.open_term_record(WINDOW_S, **ASK) == 4.0
+
+
+async def test_a_record_that_changed_since_it_came_with_the_key_is_read_again(scene):
+    """Whoever changed it: it is not overwritten unseen."""
+    first = await scene.win("a")
+    await first.open_term_record(WINDOW_S, **ASK)
+    await scene.store.commit([Delete(KEYS.leader)])
+    second = await scene.win("b", read=True)
+    longer = TermRecord(term=first.term, name="a", reason="leading", quiesced=False, window_s=9.0)
+    await scene.store.commit([Put(KEYS.term_record, encode(longer))])
+
+    with pytest.raises(StoreUnavailableError):
+        await second.open_term_record(WINDOW_S, **ASK)
+
+    assert await second.open_term_record(WINDOW_S, **ASK) == 9.0
 
 
 async def test_a_term_that_never_signed_leaves_the_record_as_it_is(scene):
