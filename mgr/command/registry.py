@@ -90,7 +90,7 @@ class Registry:
         self._by_words: dict[tuple[str, ...], Command] = {}
         self._visible: list[Signature] = []
         self._enabled: frozenset[str] = frozenset()
-        self._prefix_words: tuple[frozenset[str], ...] = ()
+        self._prefix_words: tuple[set[str], ...] = ()
         self._etag = ""
 
     @property
@@ -214,10 +214,11 @@ class Registry:
             index = {each.prefix: each for each in self._modules[module]} | index
         self._index = index
         self._by_words = {each.signature.words: each for each in index.values()}
+        places: list[set[str]] = []
+        for words in self._by_words:
+            places += (set() for _ in range(len(words) - len(places)))
+            for place, word in zip(places, words, strict=False):
+                place.add(word)
+        self._prefix_words = tuple(places)
         self._visible = [each.signature for each in self.all() if not each.hidden]
-        every = [each.signature.words for each in index.values()]
-        self._prefix_words = tuple(
-            frozenset(words[place] for words in every if len(words) > place)
-            for place in range(max(map(len, every), default=0))
-        )
         self._etag = ""
