@@ -187,6 +187,10 @@ class WorkerProcess:
         self._on_swept(nothing_left=True)
         # Before waiting for the reaper's own exit: the release of the leader key depends on this.
         self._listener.on_exit(how)
+        # The release has begun as a task, which runs before this.
+        self._loop.call_soon(self._close)
+
+    def _close(self) -> None:
         if self._trace is not None:
             self._stacks_to_log |= FATAL in stacks_text(self._trace.read())
             self._log_stacks()
