@@ -53,20 +53,30 @@ class Init(Message, frozen=True, kw_only=True, tag="init"):
     quarantined: dict[str, str] = {}
 
 
+class Prepare(Message, frozen=True, kw_only=True, tag="prepare"):
+    """Order to prepare for ``term``, which this manager has acquired: nothing may act yet.
+
+    ``Promote`` follows once the term record is open. ``lease`` is the manager's lease, for keys
+    that must end with this manager (``services/``).
+    """
+
+    term: int
+    lease: int
+
+
 class Promote(Message, frozen=True, kw_only=True, tag="promote"):
     """Order to become the active: start the modules, open the gate until ``deadline_s``.
 
-    ``lease`` is the manager's lease, for keys that must end with this manager (``services/``).
-    Writes may begin at once, since the store fences them. Effects outside the store must wait until
-    ``effects_from_s``: before that, a predecessor without an end-of-term record may still act. If
-    ``predecessor_quiesced``, there is no need to wait. ``predecessor_end`` describes how the last
+    Follows ``Prepare``. Writes may begin at once, since the store fences them. Effects outside the
+    store must wait until ``effects_from_s``: before that, a predecessor without an end-of-term
+    record may still act. If ``predecessor_quiesced``, there is no need to wait.
+    ``predecessor_end`` describes how the last
     term ended, empty for the first term ever; ``planned`` is whether that was a hand-over.
     """
 
     term: int
     deadline_s: float
     predecessor_quiesced: bool
-    lease: int
     effects_from_s: float = 0.0
     predecessor_end: str = ""
     planned: bool = True
@@ -261,6 +271,7 @@ class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
 
 FromGuard = (
     Init
+    | Prepare
     | Promote
     | ExtendDeadline
     | TimeLimited

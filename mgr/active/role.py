@@ -43,7 +43,7 @@ from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.modules.worker_crashes import WorkerCrashCollector
 from mgr.active.protection import ProtectionKeeper
 from mgr.active.seal_keeper import SealKeeper
-from mgr.active.term_context import TermContext, fenced_store
+from mgr.active.term_context import EarlierTerms, TermContext, fenced_store
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
 from mgr.active.write_proof import WriteProof
@@ -73,9 +73,10 @@ from mgr.version import installed_version
 
 COMMANDS_SHARE: Final = 0.6
 """Share of a drain's budget for running commands to finish; the rest is for stopping modules."""
+START_S: Final = 0.1
 HOUSEKEEPING_AFTER_S: Final = 0.1
-"""What nobody waits for begins once the modules have started, or after so long: the commands that
-a failover holds come first."""
+"""What nobody waits for begins so long after the modules have started, or after ``START_S`` if they
+take longer: the commands that a failover has held come first."""
 
 log = logging.getLogger(__name__)
 
@@ -144,14 +145,13 @@ class ActiveRole:
         self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
 
-    async def start(self) -> None:
+    async def start(self, earlier: EarlierTerms) -> None:
         """Start the modules; return when each is constructed or has exceeded its load time."""
         manager, term_context = self._manager, self._term_context
+        self._modules.outside.from_s = earlier.effects_from_s
         self._log_store.restore()
         unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
-        self.term_log.term_started(
-            term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
-        )
+        self.term_log.term_started(earlier.last_end, planned=earlier.planned, unloaded=unloaded)
         self._follow()
         manager.metrics.measure_commands(self._dispatcher)
         self._run_in_background(self._mutes.run, self._addresses.remove_earlier, self._crashes.run)
@@ -171,7 +171,21 @@ class ActiveRole:
             self._protection.record_protection,
         )
         starting = self._tasks.create_task(self._modules.start(), name="start modules")
-        await asyncio.wait((starting,), timeout=HOUSEKEEPING_AFTER_S)
+        self._tasks.create_task(self._begin_housekeeping(starting), name="begin housekeeping")
+        await starting
+        self._checks.update()
+        # The managers may have been set down before this term subscribed to the key.
+        self._resign_if_set_down()
+        self._protection.follow()
+        self._available = True
+        self._publisher.map_changed()
+        self.term_log.modules_available()
+
+    async def _begin_housekeeping(self, starting: asyncio.Task[None]) -> None:
+        """Begin what nobody waits for: first come the modules, and the commands that waited."""
+        manager = self._manager
+        await asyncio.wait((starting,), timeout=START_S)
+        await asyncio.sleep(HOUSEKEEPING_AFTER_S)
         self._run_in_background(
             self._log_store.run,
             self._seals.run,
@@ -184,14 +198,6 @@ class ActiveRole:
                 self.fleet, manager.mirror, manager.keys, self._fenced
             ).store_wear_levels,
         )
-        await starting
-        self._checks.update()
-        # The managers may have been set down before this term subscribed to the key.
-        self._resign_if_set_down()
-        self._protection.follow()
-        self._available = True
-        self._publisher.map_changed()
-        self.term_log.modules_available()
 
     def _run_in_background(self, *works: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for work in works:
@@ -392,10 +398,7 @@ class ActiveRole:
             tasks=self._tasks,
             limits=self._limits(),
             isolate=self._isolated,
-            outside=OutsideEffects(
-                from_s=self._term_context.effects_from_s,
-                before_start=self._term_context.before_external,
-            ),
+            outside=OutsideEffects(before_start=self._term_context.before_external),
             callbacks=ModuleCallbacks(
                 on_event=self._on_module_event,
                 on_stopped=self._on_module_stopped,

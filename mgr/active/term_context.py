@@ -24,6 +24,23 @@ class TermGate(CommandGate, DeadlineGate, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierTerms:
+    """What the guard knows of the terms before this one, once the record of this one is open.
+
+    Attributes:
+        effects_from_s: The time on the clock from which no worker of an earlier term can act
+            outside the store any more.
+        last_end: How the last term ended, for the cluster log; empty in the first term.
+        planned: Whether the last term ended with a hand-over.
+
+    """
+
+    effects_from_s: float = 0.0
+    last_end: str = ""
+    planned: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TermContext:
     """One term, as the guard passes it to its worker.
 
@@ -35,10 +52,6 @@ class TermContext:
         on_fenced: Called once, when the store refuses a write because the term is over.
         before_external: Returns once the kernel is set to end this worker at the deadline of its
             term; no module that acts outside the store may start earlier.
-        effects_from_s: The time on the clock from which no worker of an earlier term can act
-            outside the store any more.
-        predecessor_end: How the last term ended, for the cluster log; empty in the first term.
-        planned: Whether the last term ended with a hand-over.
         declared: What modules and options declare, as documents; the worker's, so that they are
             made before its term begins.
 
@@ -51,9 +64,6 @@ class TermContext:
     resign: Callable[[str, str, str], None]
     on_fenced: Callable[[FencedError], None]
     before_external: Callable[[], Awaitable[None]] = _no_preparation
-    effects_from_s: float = 0.0
-    predecessor_end: str = ""
-    planned: bool = True
     declared: DeclaredDocuments = field(default_factory=DeclaredDocuments)
 
 

@@ -21,7 +21,7 @@ from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, Leadership, State
 from mgr.guard.store_trouble import StoreTrouble, Work
 from mgr.guard.worker_supervisor import WorkerSupervisor
-from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Promote
+from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Prepare, Promote
 from mgr.retry_log import RetryLog
 from mgr.store.api import Operation
 
@@ -159,6 +159,7 @@ class ActionRunner:
 
     async def _promote(self) -> Event | None:
         leadership = self._leadership()
+        self.supervisor.send(Prepare(term=leadership.term, lease=self.session.lease))
         retries = _StoreRetries("writing the term record", self.context.clock, self.state.trouble)
         while True:
             try:
@@ -178,7 +179,6 @@ class ActionRunner:
                 term=leadership.term,
                 deadline_s=leadership.deadline_s,
                 predecessor_quiesced=not predecessor_wait_s,
-                lease=self.session.lease,
                 effects_from_s=leadership.effects_from_s,
                 predecessor_end=before.summary() if before is not None else "",
                 planned=before is None or before.planned,

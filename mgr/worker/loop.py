@@ -18,12 +18,12 @@ from typing import Final, NoReturn
 
 from mgr.active.documents.declared import DeclaredDocuments
 from mgr.active.role import ActiveRole
-from mgr.active.term_context import TermContext
+from mgr.active.term_context import EarlierTerms, TermContext
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
-from mgr.errors import FencedError, StoreUnavailableError
+from mgr.errors import FencedError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
@@ -46,6 +46,7 @@ from mgr.link import (
     LeadershipReleased,
     ModulesChanged,
     PhaseChanged,
+    Prepare,
     Promote,
     Ready,
     Resign,
@@ -70,6 +71,7 @@ from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.audit_sinks import start_audit_sinks
+from mgr.worker.catch_up import wait_for_revision
 from mgr.worker.certificates import ManagerCertificates, make_signer, with_protection
 from mgr.worker.endpoint_checks import check_endpoints
 from mgr.worker.gate import Gate
@@ -85,8 +87,6 @@ ABORT_GRACE_S: Final = 0.1
 """The same after leadership was lost: the guard kills a worker that takes half a second."""
 CHECK_GATE_EVERY_S: Final = 0.5
 """The longest interval of checks whether the gate has closed by itself."""
-LOG_WAIT_EVERY_S: Final = 10.0
-"""Interval of log messages that name what the worker waits for."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
 FIRST: Final = Revision(1)
 """The lowest revision: every etcd is at this one or later."""
@@ -125,7 +125,7 @@ async def run(
     tasks.create_task(check_endpoints(etcd, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
-    await _wait_for_revision(mirror, FIRST)
+    await wait_for_revision(mirror, FIRST)
     since, catalogue = mirror.revision, await _find_modules(settings, init, mirror, declarations)
     config = stored_config(settings, mirror, keys, catalogue)
     manager = WorkerContext(
@@ -226,6 +226,7 @@ class Worker:
         self._note = ""
         measure(manager)
         guard_link.on_lag = manager.metrics.loop_lag_s.observe
+        self._prepared: asyncio.Task[ActiveRole] | None = None
         self._promoted_s: float | None = None
         self._time_limited = asyncio.Event()
         guard_link.ages = self._ages
@@ -312,6 +313,8 @@ class Worker:
 
     def _on_guard_message(self, message: FromGuard) -> None:
         match message:
+            case Prepare():
+                self._prepared = self._tasks.create_task(self._prepare(message), name="prepare")
             case Promote():
                 self._promoted_s = CLOCK.now()
                 self._gate.extend(message.term, message.deadline_s)
@@ -331,24 +334,25 @@ class Worker:
             case Shutdown():
                 self._tasks.create_task(self._shut_down(message.reason), name="shutdown")
             case PhaseChanged():
-                self._note = message.note
-                if self._active is not None:
-                    self._active.term_log.phase_changed(message.phase, message.note)
+                self._on_phase_changed(message)
 
-    async def _promote(self, message: Promote) -> None:
-        """Become the active: wait for everything that was written before, then start modules."""
-        log.info(
-            "promoted to active",
-            extra={"term": message.term, "quiesced": message.predecessor_quiesced},
-        )
-        self._manager.metrics.term.set(message.term)
+    def _on_phase_changed(self, message: PhaseChanged) -> None:
+        self._note = message.note
+        if self._active is not None:
+            self._active.term_log.phase_changed(message.phase, message.note)
+
+    async def _prepare(self, message: Prepare) -> ActiveRole:
+        """Make the role of the active from everything that was written before; nothing acts yet.
+
+        Meanwhile the guard opens the term record.
+        """
         stopping = self._tasks.create_task(self._standby.stop(), name="stop standby")
-        await _wait_for_revision(self._manager.mirror, Revision(message.term))
+        await wait_for_revision(self._manager.mirror, Revision(message.term))
         await stopping
         # Usually there is nothing to reload; but a failover must never return to older code.
         await self._apply_reloads()
-        if self._draining or self._servers is None:
-            return
+        if self._servers is None:
+            raise AssertionError("only a standby with open ports campaigns")
         term_context = TermContext(
             term=message.term,
             lease=message.lease,
@@ -359,16 +363,33 @@ class Worker:
             ),
             on_fenced=self._on_fenced,
             before_external=self._before_external,
-            effects_from_s=message.effects_from_s,
-            predecessor_end=message.predecessor_end,
-            planned=message.planned,
             declared=self._declared,
         )
-        self._active = ActiveRole(self._manager, term_context, self._tasks)
+        return ActiveRole(self._manager, term_context, self._tasks)
+
+    async def _promote(self, message: Promote) -> None:
+        """Become the active: start the modules."""
+        log.info(
+            "promoted to active",
+            extra={"term": message.term, "quiesced": message.predecessor_quiesced},
+        )
+        self._manager.metrics.term.set(message.term)
+        if self._prepared is None:
+            raise AssertionError("a promotion follows a preparation")
+        active = await self._prepared
+        if self._draining:
+            return
+        self._active = active
         self._starting.role = self._active
         self._standby.promote(self._active)
         self._publish_state()
-        await self._active.start()
+        await active.start(
+            EarlierTerms(
+                effects_from_s=message.effects_from_s,
+                last_end=message.predecessor_end,
+                planned=message.planned,
+            )
+        )
         self._guard_link.send(Started(term=message.term))
         self._publish_state()
 
@@ -437,7 +458,7 @@ class Worker:
         manager, changed = self._manager, asyncio.Event()
         for prefix in (manager.keys.reloads, manager.keys.modules):
             manager.mirror.subscribe(prefix, lambda _: changed.set())
-        while self._active is None:
+        while self._prepared is None:
             changed.clear()
             await import_enabled(manager)
             for name in await self._apply_reloads():
@@ -471,14 +492,3 @@ class Worker:
             self._serving = serving
             self._servers.grpc.set_serving(serving)
         self._manager.metrics.set_role(self._role().state)
-
-
-async def _wait_for_revision(mirror: Mirror, revision: Revision) -> None:
-    """Wait until ``mirror`` contains everything up to ``revision``, without a limit."""
-    while True:
-        try:
-            await mirror.wait_for_revision(revision, LOG_WAIT_EVERY_S)
-        except StoreUnavailableError as error:
-            log.warning("waiting for the store", extra={"error": str(error)})
-        else:
-            return

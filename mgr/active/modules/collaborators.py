@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,7 +33,7 @@ class ModuleCallbacks:
     on_abandoned_changed: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OutsideEffects:
     """The conditions for starting a module that acts outside the store.
 
@@ -40,13 +41,14 @@ class OutsideEffects:
     may not start while a worker of an earlier term may still act.
 
     Attributes:
-        from_s: The time on the clock before which no such module may be constructed.
         before_start: Awaited just before each is constructed.
+        from_s: The time on the clock before which no such module may be constructed; set when the
+            term starts.
 
     """
 
-    from_s: float
     before_start: Callable[[], Awaitable[None]]
+    from_s: float = math.inf
 
 
 class Isolator(Protocol):

@@ -81,7 +81,7 @@ class ActiveModules:
 
         ``outside`` has the conditions for those that act outside the store.
         """
-        self._outside = outside
+        self.outside = outside
         self.clock = manager.clock
         self.command_calls = CommandCalls(manager.clock)
         self._manager = manager
@@ -387,7 +387,7 @@ class ActiveModules:
     def _start_delay_s(self, found: DiscoveredModule) -> float:
         """Return how long ``found`` must not start yet: an earlier worker may still act outside."""
         external = self._classify(found).external
-        return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
+        return max(0.0, self.outside.from_s - self.clock.now()) if external else 0.0
 
     def _classify(self, found: DiscoveredModule) -> Classification:
         chosen = self._manager.config.manager_option(MODULE_EFFECTS)
@@ -417,7 +417,7 @@ class ActiveModules:
         self._external_at_start[runner] = external and not place.timed
         try:
             if external and not place.timed:
-                await self._outside.before_start()
+                await self.outside.before_start()
             await runner.run_until_stopped()
         finally:
             del self._external_at_start[runner], self._places[runner]
@@ -440,7 +440,7 @@ class ActiveModules:
         self._stopped.notify()
 
     async def _limit_time(self) -> None:
-        await self._outside.before_start()
+        await self.outside.before_start()
 
     def _abandoned_changed(self) -> None:
         self.reconcile()

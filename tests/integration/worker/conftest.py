@@ -24,6 +24,7 @@ from mgr.election.records import encode as encode_record
 from mgr.link import (
     ActsOutside,
     Init,
+    Prepare,
     Promote,
     Ready,
     Started,
@@ -128,12 +129,12 @@ class Worker:
             self.keys.leader, encode_record(record), lease=self.lease
         )
         assert self.term is not None
+        self.send(Prepare(term=self.term, lease=self.lease))
         self.send(
             Promote(
                 term=self.term,
                 deadline_s=CLOCK.now() + span_s,
                 predecessor_quiesced=True,
-                lease=self.lease,
             )
         )
         await self.receive(Started, within_s=60)

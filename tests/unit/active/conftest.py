@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from mgr.active.role import ActiveRole
-from mgr.active.term_context import TermContext
+from mgr.active.term_context import EarlierTerms, TermContext
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
 from mgr.config.enabled_modules import DEFAULT_ENABLED, Switch, encode
@@ -131,9 +131,9 @@ class Cluster:
             gate=self.gate,
             resign=lambda why, to, _by: self.resigned.append((why, to)),
             on_fenced=self.fenced.append,
-            effects_from_s=CLOCK.now() + effects_delay_s,
         )
         self.role = ActiveRole(self.manager, term_context, self.tasks)
+        self.earlier = EarlierTerms(effects_from_s=CLOCK.now() + effects_delay_s)
 
     async def put(self, key, value):
         """Somebody else writes; returns when the mirror shows it."""
@@ -175,7 +175,7 @@ async def cluster_of(*found, enabled=(), start=True, stored=None, effects_delay_
             await cluster.switch(name, on=True)
         for key, value in (stored or {}).items():
             await cluster.put(cluster.keys.root + key, value)
-        starting = tasks.create_task(cluster.role.start())
+        starting = tasks.create_task(cluster.role.start(cluster.earlier))
         if start:
             await starting
         try:

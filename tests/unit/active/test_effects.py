@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -70,7 +69,7 @@ async def test_what_is_to_be_done_before_outside_effects_is_done_before_the_cons
 
     async with active(*found, start=False) as cluster:
         modules = modules_of(cluster)
-        modules._outside = replace(modules._outside, before_start=arm)
+        modules.outside.before_start = arm
         await cluster.switch("store", on=True)
         await cluster.until(lambda: inside.made_s)
         assert not asked.is_set()
@@ -90,7 +89,7 @@ async def test_a_module_can_be_stopped_while_that_is_awaited(active):
     go = asyncio.Event()
     async with active(*found, start=False) as cluster:
         modules = modules_of(cluster)
-        modules._outside = replace(modules._outside, before_start=go.wait)
+        modules.outside.before_start = go.wait
         await cluster.switch("external", on=True)
         await cluster.until(lambda: modules_of(cluster).acts_outside)
         await cluster.switch("external", on=False)
