@@ -99,15 +99,14 @@ def accuse(
     ``content`` is its trace, ``how`` as in ``WorkerDeath``; ``busy`` is how much
     processor time each of its threads used while it stood still, by the kernel's thread id.
     """
-    text = stacks_text(content)
-    steps = steps_in_progress(content)
     if how in FATAL_SIGNALS:
-        return _of_fatal_signal(text, steps, folders)
+        return _of_fatal_signal(stacks_text(content), steps_in_progress(content), folders)
     if how == WATCHDOG:
-        return _of_standstill(text, steps, folders, busy or {})
+        steps = steps_in_progress(content)
+        return _of_standstill(stacks_text(content), steps, folders, busy or {})
     if how == OUT_OF_MEMORY or how.startswith("exit"):
         # The manager itself records each exit that it decides: this one was somebody else's.
-        return _of_loading(steps)
+        return _of_loading(steps_in_progress(content))
     # Sent from outside: by an operator, an init system, or one module that nobody can name.
     return Suspect()
 
