@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,20 @@ NO_HEALTH_CODES = {
     *("MGR_JOIN_TOKEN", "MGR_SELFTEST", "MGR_TRACE_ENDPOINT", "MGR_UNIX_SOCKET"),
 }
 """Texts that begin like a health code: variables, and what only tests raise."""
-LOGGERS = {
-    **dict.fromkeys(("debug", "info", "warning", "error", "exception", "critical"), 0),
-    **dict.fromkeys(("log", "failing", "recovered"), 1),
+LEVELS = {name: name.upper() for name in ("debug", "info", "warning", "error", "critical")} | {
+    "exception": "ERROR",
+    "failing": "WARNING",
 }
+"""Methods that write a log line at one level; ``log`` and ``recovered`` take it as an argument."""
+LOGGERS = {**dict.fromkeys(LEVELS, 0), "log": 1, "failing": 1, "recovered": 1}
 """Methods that write a log line, and the position of its text."""
+LOGGER = re.compile(r"(?:^|\.)_?(?:log|logger|retry_log)$")
+"""What such a method is called on: ``log``, ``self.log``, ``self._logger``, ``retry_log``."""
+QUIET = {"DEBUG", "INFO"}
+ONLY_A_VARIABLE = "%s"
+"""A module passes on a text that it has made: nothing to search for."""
 AT_ERROR = {"error", "exception", "critical"}
+PRODUCT = {"mgr", "standby", "modules"}
 README_LINES_MAX = 200
 HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
 
@@ -111,8 +120,7 @@ def test_every_setting_has_a_meaning():
 def test_every_health_code_is_explained():
     """And none that nobody raises."""
     code = re.compile(r"[\"']((?:MGR|ORCH)_[A-Z]+(?:_[A-Z]+)*|RECENT(?:_[A-Z]+)+)[\"']")
-    product = [p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"mgr", "standby", "modules"}]
-    raised = {found for path in product for found in code.findall(path.read_text())}
+    raised = {found for path in product() for found in code.findall(path.read_text())}
 
     page = (DOCS / "reference/log-and-health.md").read_text()
     explained = set(re.findall(r"^\| `([A-Z_]+)` \| (?:error|warning)", page, re.MULTILINE))
@@ -120,56 +128,94 @@ def test_every_health_code_is_explained():
     assert explained == raised - NO_HEALTH_CODES
 
 
-def logged() -> set[str]:
-    """The constant text of every log line, and every constant of a module: one may be logged."""
-    found = set()
-    for path in PYTHON:
-        if path.relative_to(ROOT).parts[0] not in {"mgr", "standby", "modules"}:
-            continue
+def product() -> list[Path]:
+    """The files that run in managers, in agents and in programs that use the client library."""
+    return [path for path in PYTHON if path.relative_to(ROOT).parts[0] in PRODUCT]
+
+
+def logged() -> dict[str, set[str]]:
+    """The constant text of every log line, with its levels; "" for a level that varies.
+
+    Every other constant of a module is in it, too, without a level: it may be logged elsewhere.
+    """
+    found: dict[str, set[str]] = {}
+    for path in product():
         tree = ast.parse(path.read_text())
-        values = [node.value for node in tree.body if isinstance(node, ast.AnnAssign | ast.Assign)]
+        constants = {
+            ast.unparse(node.target): node.value.value
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        }
+        for constant in constants.values():
+            found.setdefault(constant, set())
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            position = LOGGERS.get(call.func.attr) if isinstance(call.func, ast.Attribute) else None
-            if position is not None:
-                values += call.args[position : position + 1]
-        found |= {value.value for value in values if isinstance(value, ast.Constant)}
+            method = call.func
+            if not isinstance(method, ast.Attribute) or method.attr not in LOGGERS:
+                continue
+            if LOGGER.search(ast.unparse(method.value)):
+                text = call.args[LOGGERS[method.attr]]
+                value = (
+                    text.value
+                    if isinstance(text, ast.Constant)
+                    else constants.get(ast.unparse(text), ONLY_A_VARIABLE)
+                )
+                found.setdefault(value, set()).add(_level(call, method.attr))
     return found
+
+
+def _level(call: ast.Call, method: str) -> str:
+    if method != "log":
+        return LEVELS.get(method, "")
+    level = ast.unparse(call.args[0]).removeprefix("logging.")
+    return level if level in LEVELS.values() else ""
+
+
+def explained_lines() -> list[tuple[str, str]]:
+    """Every log line of the page for those on call, with the cell that has its levels."""
+    page = (DOCS / "reference/log-and-health.md").read_text()
+    rows = re.findall(r"^\| (`[^`]+`(?:, `[^`]+`)*) \| ([A-Z]{4}[^|]*) \|", page, re.MULTILINE)
+    return [(text, levels) for cell, levels in rows for text in re.findall(r"`([^`]+)`", cell)]
 
 
 def test_every_log_line_of_the_page_for_those_on_call_exists():
-    """A line that is renamed must not leave its old text behind."""
-    page = (DOCS / "reference/log-and-health.md").read_text()
-    explained = re.findall(r"^\| `([^`]+)` \| [A-Z]{4}", page, re.MULTILINE)
+    """A line that is renamed must not leave its old text behind; and none is there twice."""
+    explained = [text for text, _ in explained_lines()]
 
     assert len(explained) > 40
-    assert sorted(set(explained) - logged()) == []
+    assert sorted(set(explained) - set(logged())) == []
+    assert sorted(text for text in set(explained) if explained.count(text) > 1) == []
 
 
-def errors_logged() -> set[str]:
-    """The text of each line that the product logs at ERROR or above, as the code spells it."""
-    found = set()
-    for path in PYTHON:
-        if path.relative_to(ROOT).parts[0] not in {"mgr", "standby"}:
-            continue
-        for call in (node for node in ast.walk(ast.parse(path.read_text()))):
-            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
-                continue
-            logger = call.func.value
-            if call.func.attr not in AT_ERROR or ast.unparse(logger) != "log" or not call.args:
-                continue
-            found.add(ast.unparse(call.args[0]).strip("'\""))
-    return found
+def test_every_warning_and_error_in_the_log_is_explained():
+    """Whoever is on call finds the line on the page, with its level, and what to do."""
+    explained = dict(explained_lines())
+    loud = {text: levels - QUIET for text, levels in logged().items() if text != ONLY_A_VARIABLE}
+
+    assert sum(map(bool, loud.values())) > 150
+    assert [text for text, levels in loud.items() if levels and text not in explained] == []
+    assert [
+        (text, level)
+        for text, levels in loud.items()
+        for level in levels
+        if level not in explained[text]
+    ] == []
 
 
-def test_every_error_in_the_log_is_explained_and_has_a_constant_text():
-    """Somebody must act: the page says how. What varies is in fields, so it can be searched."""
-    page = (DOCS / "reference/log-and-health.md").read_text()
-    explained = set(re.findall(r"^\| `([^`]+)` \| [A-Z]{4}", page, re.MULTILINE))
+def test_every_error_of_a_manager_has_a_constant_text():
+    """What varies is in fields, so that the text can be searched."""
+    texts = [
+        ast.unparse(call.args[0])
+        for path in product()
+        if path.relative_to(ROOT).parts[0] != "modules"
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in AT_ERROR
+        and ast.unparse(call.func.value) == "log"
+    ]
 
-    found = errors_logged()
-    assert len(found) > 40
-    assert sorted(found - explained) == []
-    assert [text for text in found if "%" in text] == []
+    assert len(texts) > 40
+    assert [text for text in texts if "%" in text or text[0] not in "\"'"] == []
 
 
 def test_the_glossary_is_in_alphabetical_order():
