@@ -65,8 +65,8 @@ _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent to a whole service by a terminal or an init system: the guard decides what follows."""
 
 
-class Deadline:
-    """Two kernel timers: a file descriptor that becomes readable, and a SIGKILL soon after."""
+class KernelTimer:
+    """Two timers on ``CLOCK_BOOTTIME``: ``fd`` becomes readable, and a SIGKILL comes soon after."""
 
     def __init__(self, libc: ctypes.CDLL) -> None:
         """Create both, not armed. A timer that the kernel refuses is left out."""
@@ -94,28 +94,35 @@ class Deadline:
             armed |= not self._timers.timer_settime(self._backstop, _ABSOLUTE, late, None)
         return armed
 
+    def expired(self) -> bool:
+        """Whether the deadline has passed since this was last asked, or since ``arm``."""
+        try:
+            return bool(os.read(self.fd, 8))
+        except BlockingIOError:
+            return False  # it was armed again since
+
 
 class Reaper:
     """One worker, from its start until nothing of it is left."""
 
-    def __init__(self, control: socket.socket, deadline: Deadline, worker: int) -> None:
+    def __init__(self, control: socket.socket, timer: KernelTimer, worker: int) -> None:
         """Watch process ``worker`` on behalf of the guard behind ``control``."""
         self._control = control
-        self._deadline = deadline
+        self._timer = timer
         self._worker = worker
         self._armed = False
 
     def run(self, wakeup_fd: int) -> NoReturn:
         """Serve until the worker is gone; ``wakeup_fd`` becomes readable when a child ends."""
         poll = select.poll()
-        for fd in (self._control.fileno(), wakeup_fd, self._deadline.fd):
+        for fd in (self._control.fileno(), wakeup_fd, self._timer.fd):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll()}
             # The deadline first: a message that came meanwhile must not extend a deadline that
             # has passed.
-            if self._deadline.fd in ready and self._expired():
+            if self._timer.fd in ready and self._timer.expired():
                 self._finish("deadline")
             if wakeup_fd in ready:
                 os.read(wakeup_fd, PACKET_BYTES_MAX)
@@ -131,12 +138,6 @@ class Reaper:
         except OSError:
             return b""
 
-    def _expired(self) -> bool:
-        try:
-            return bool(os.read(self._deadline.fd, 8))
-        except BlockingIOError:
-            return False  # it was armed again since
-
     def _on_command(self, packet: bytes) -> None:
         message = packet.split()
         if not message or message[0] == b"kill":
@@ -150,7 +151,7 @@ class Reaper:
 
     def _arm(self, until_ns: int) -> None:
         before, self._armed = self._armed, until_ns > 0
-        armed = self._deadline.arm(until_ns)
+        armed = self._timer.arm(until_ns)
         if armed and self._armed and not before:
             self._send("armed")
 
@@ -169,7 +170,7 @@ class Reaper:
         _kill(self._worker)
         # The second timer is for a reaper that does not get here. Now it could only keep this one
         # from killing what has left the group.
-        self._deadline.arm(0)
+        self._timer.arm(0)
         code = 0
         while True:
             try:
@@ -312,15 +313,15 @@ def main(arguments: list[str]) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None, use_errno=True)
     become_subreaper(libc)
-    deadline = Deadline(libc)
+    timer = KernelTimer(libc)
     wakeup_fd, wakeup_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup_write_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     worker = _start(libc, arguments[2:])
     control.send(f"pid {worker}".encode())
-    if not deadline.complete:
+    if not timer.complete:
         control.send(b"untimed")
-    Reaper(control, deadline, worker).run(wakeup_fd)
+    Reaper(control, timer, worker).run(wakeup_fd)
 
 
 if __name__ == "__main__":

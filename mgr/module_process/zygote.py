@@ -45,7 +45,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from mgr.module_process.kernel_timer import KernelTimer
+from mgr.guard.reaper import KernelTimer
 from mgr.module_process.messages import FDS_MAX, PACKET_BYTES_MAX, dumps, loads
 from mgr.module_process.zygote_end import MODULE_NAME, ZYGOTE_NAME
 
