@@ -235,7 +235,7 @@ clean:  ## remove what these targets made, the demo's data included
 
 # Two steps, no build isolation: what builds our package and etcd3's source release is then
 # pinned as well.
-$(INSTALLED): constraints.txt pyproject.toml
+$(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "making $(VENV) (half a minute, once)"
@@ -246,12 +246,12 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,agent,otel,dev,conformance]"
 	@touch $@
 
-$(GENERATOR)/ready: proto/requirements.txt
+$(GENERATOR)/ready:
 	@rm -rf $(GENERATOR)
-	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -qq --no-deps -r $<
+	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -qq --no-deps -r proto/requirements.txt
 	@touch $@
 
-$(SITE)/ready: constraints.txt
+$(SITE)/ready:
 	@rm -rf $(SITE)
 	@$(PYTHON) -m venv $(SITE) && $(SITE)/bin/pip install -qq -c constraints.txt mkdocs-material
 	@touch $@
