@@ -40,7 +40,7 @@ from mgr.demo.machine import (
 from mgr.demo.text import exit_text, short_path, what_to_try, worker_of
 from mgr.errors import MgrError
 
-START_LIMIT_S: Final = 30.0
+START_LIMIT_S: Final = 60.0
 """Time limit to start an etcd, three managers and hold an election, on a slow machine."""
 STOP_LIMIT_S: Final = 8.0
 """A process that takes longer than this to stop is killed; a hand-over drains for two seconds."""
@@ -213,7 +213,8 @@ class Demo:
                 error = unanswered
             await asyncio.sleep(POLL_EVERY_S)
         raise DemoError(
-            f"nobody leads after {START_LIMIT_S:g} s; see {short_path(self.folder)}/*.log"
+            f"not all managers are ready after {START_LIMIT_S:g} s: "
+            f"see {short_path(self.folder)}/*.log"
         ) from error
 
     async def _follow(self, client: AsyncClient) -> None:
