@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from mgr.active.documents.documents import Documents
 from mgr.active.modules.background_commands import Execute
 from mgr.active.modules.modules import ActiveModules
 from mgr.argument.tell import TELL
@@ -30,6 +31,7 @@ from mgr.host.bridge import run_in_thread, thread_name
 from mgr.module_process.messages import loads
 from mgr.module_process.remote import RemoteAnswer, RemoteInstance, pickled_arguments, run_remote
 from mgr.tracing import carrying, part
+from mgr.waiting import wait
 
 MODULE: Final = "ceph"
 METHOD: Final = "run_command"
@@ -157,17 +159,24 @@ class CephCommands:
             return command.prefix not in STAND_INS and ENTITY not in arguments
         return command.module in self._modules.enabled
 
-    async def wait_documents(self, published: Callable[[], bool]) -> None:
-        """Wait until Ceph's documents are ``published`` for the first time in this term.
+    async def wait_documents(self, documents: Documents) -> None:
+        """Wait until ``documents`` has those of Ceph for the first time in this term.
 
         Returns without them if they do not come: not within ``FIRST_S`` seconds from the first
         call on, or the module that publishes them does not run.
         """
         now_s = asyncio.get_running_loop().time
         self._first_until_s = min(self._first_until_s, now_s() + FIRST_S)
-        # Polling: it happens once in a term, and the documents may come from a thread.
-        while self._may_come() and not published() and now_s() < self._first_until_s:  # noqa: ASYNC110
-            await asyncio.sleep(POLL_S)
+        # A module that fails or stops changes documents as well: health, the manager map.
+        changed = asyncio.Event()
+        end = documents.on_changed(lambda _names: changed.set())
+        try:
+            while self._may_come() and not documents.has_ceph:
+                changed.clear()
+                if not await wait(changed, self._first_until_s - now_s()):
+                    return
+        finally:
+            end()
 
     def _may_come(self) -> bool:
         return MODULE in self._modules.enabled and not self._modules.error_of(MODULE)

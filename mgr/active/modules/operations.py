@@ -133,7 +133,7 @@ class ModuleOperations:
         """
         documents = self._parts.ceph_documents
         if not documents.has_ceph and self._module != CEPH and is_of_ceph(name):
-            await self._parts.ceph_commands.wait_documents(lambda: documents.has_ceph)
+            await self._parts.ceph_commands.wait_documents(documents)
 
     async def register_ceph_client(self, instance: str, address: str) -> None:
         """See ``mgr.module_api.context``."""

@@ -1,11 +1,13 @@
 """Whose command it is, the manager's or one for a Ceph cluster, and what becomes of the latter."""
 
+import asyncio
 import errno
 import json
 
 import pytest
 
-from mgr.active.modules.ceph_commands import CephCommands, CephTarget
+from mgr.active.documents.documents import Documents
+from mgr.active.modules.ceph_commands import FIRST_S, CephCommands, CephTarget
 from mgr.argument.descriptor import Signature
 from mgr.command.answer import Answer
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -180,15 +182,21 @@ async def test_only_plain_answers_are_read(ceph, modules, returned):
 
 
 async def test_the_first_documents_are_waited_for(ceph, modules):
-    """Until they are there, or will not come."""
-    asked = []
+    """Until they are there, or will not come; other documents change meanwhile."""
+    documents = Documents({"health": dict}, lambda _name: None)
 
-    def published():
-        asked.append(1)
-        return len(asked) > 2
+    async with asyncio.timeout(FIRST_S / 2), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(ceph.wait_documents(documents))
+        await asyncio.sleep(0)
+        documents.mark_changed("health")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        documents.put_ceph({"osd_map": {}})
 
-    await ceph.wait_documents(published)
-    assert len(asked) == 3
-
-    modules.errors["ceph"] = "it has failed"
-    await ceph.wait_documents(lambda: False)
+    documents.drop_ceph()
+    async with asyncio.timeout(FIRST_S / 2), asyncio.TaskGroup() as tasks:
+        tasks.create_task(ceph.wait_documents(documents))
+        await asyncio.sleep(0)
+        modules.errors["ceph"] = "it has failed"
+        documents.mark_changed("health")
