@@ -11,9 +11,9 @@ AT_ONCE: Final = 1000
 EVERY_S: Final = 1.0
 STARTED: Final = "started"
 RUNS_LONG_S: Final = 5.0
-"""A command is shown when it has ended, or after this time as started."""
+"""A command that has not ended after this time is shown as started, and once more at its end."""
 PENDING_S: Final = 60.0
-"""After this time its end is not waited for."""
+"""After this time the end of a command is no longer waited for."""
 
 Place = tuple[int, int]
 
@@ -28,7 +28,7 @@ class AuditFollower:
 
     @property
     def after(self) -> str:
-        """The id after which records are to be asked for; the same again while one is pending."""
+        """Ask for the records after this id. It does not advance while a record is pending."""
         if not self._pending:
             return _text(self._last)
         term, sequence = min(self._pending)

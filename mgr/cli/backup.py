@@ -26,10 +26,11 @@ TRIES: Final = 3
 def command(front: Front, file: Path, *, force: bool) -> int:
     """Write a backup of the cluster to FILE, which only its owner can read.
 
-    It has everything that the cluster keeps in etcd at one revision: options, modules, their data,
-    maps, daemons, rights, audit. Nobody waits for it. It has secrets in it, sealed where they are
-    sealed. It does not have the key that seals (seal_key_file, seal_command) nor the passphrase of
-    the CA (in tls_dir): keep these elsewhere. 'mgrd restore FILE' brings it back.
+    It holds everything that the cluster keeps in etcd, at one revision: options, modules, their
+    data, maps, daemons, rights, audit; nothing waits for it. Secrets are in it, encrypted only if
+    they are sealed in etcd. The key that seals them (seal_key_file, seal_command) and the
+    passphrase of the CA (in tls_dir) are not: keep these elsewhere. 'mgrd restore FILE' restores
+    it.
     """
     if file.exists() and not force:
         raise InvalidArgumentError(f"{file} exists already: --force replaces it")

@@ -34,7 +34,7 @@ Options = dict[str, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done to come from one state of the options to another."""
+    """The options to set and to remove, to turn one state of the options into another."""
 
     set: list[tuple[str, str, str]] = field(default_factory=list)
     rm: list[tuple[str, str]] = field(default_factory=list)
@@ -84,7 +84,7 @@ def command(front: Front, who: str | None, file: Path | None, *, dry_run: bool) 
 
 
 def to_text(options: Mapping[str, Mapping[str, str]]) -> str:
-    """Return options as YAML."""
+    """Return the options as YAML."""
     known = {section: dict(values) for section, values in sorted(options.items())}
     return yaml.safe_dump(known, allow_unicode=True, default_flow_style=False) if known else ""
 
@@ -119,7 +119,7 @@ def difference(before: Options, after: Options) -> Change:
     """Return what changes ``before`` into ``after``. Pure.
 
     Raises:
-        InvalidArgumentError: A new value is what stands for a secret.
+        InvalidArgumentError: A new value is the mask that is shown in place of a secret.
 
     """
     change = Change()
@@ -205,7 +205,7 @@ def _read(file: Path) -> str:
 
 
 class _Loader(yaml.BaseLoader):
-    """YAML of texts; a name that is there twice is refused: what the first says would be lost."""
+    """Reads every value as text. Refuses a name that is there twice: one value would be lost."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as inherited
         seen: set[str] = set()

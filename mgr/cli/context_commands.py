@@ -24,7 +24,7 @@ HEADINGS: Final = ("", "NAME", "MANAGERS", "CERTIFICATES")
 def command() -> None:
     """List, choose, add and remove the clusters that mgrctl knows.
 
-    They stand in mgr/contexts.toml in the folder of configurations ($XDG_CONFIG_HOME, ~/.config).
+    They are stored in mgr/contexts.toml, in $XDG_CONFIG_HOME or ~/.config.
     --context NAME, or MGR_CONTEXT, chooses one for a single call.
     """
 

@@ -1,6 +1,6 @@
 """Contexts: the clusters that a user of ``mgrctl`` works with, by name, in one file.
 
-The file is ``mgr/contexts.toml`` in the user's folder of configurations::
+The file is ``mgr/contexts.toml`` in the user's configuration folder::
 
     current = "prod"
 
@@ -8,9 +8,9 @@ The file is ``mgr/contexts.toml`` in the user's folder of configurations::
     hosts = ["mgr1:7400", "mgr2:7400"]
     tls_ca = "prod/ca.crt"
 
-A context has the values that ``config.toml`` may have. It is used as a whole: with one that was
-chosen, no environment variable names managers or certificates, so that the token of one cluster is
-never shown to another.
+A context has the values that ``config.toml`` may have. It is used as a whole: once a context is
+chosen, environment variables that name managers or certificates are ignored, so that the token of
+one cluster is never shown to another.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ PRIVATE: Final = 0o600
 
 
 class Contexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of the file: every context by its name, and the one that is used unless said."""
+    """Content of the file: every context by its name, and the one that is used by default."""
 
     current: str = ""
     contexts: dict[str, FileConfig] = {}
 
 
 def path(environment: Mapping[str, str]) -> Path:
-    """Return the user's file of contexts."""
+    """Return the path of the user's file of contexts."""
     return user_folder(environment) / FILE
 
 
@@ -113,10 +113,10 @@ def chosen(
 def add(environment: Mapping[str, str], name: str, values: Mapping[str, Any], *, use: bool) -> bool:
     """Add context ``name``, or replace it; return whether it is the current one now.
 
-    The first one is, and so is one with ``use``.
+    The first context becomes the current one, and so does one that is added with ``use``.
 
     Raises:
-        InvalidArgumentError: It cannot be called so.
+        InvalidArgumentError: The name is not valid.
         InvalidSettingError: The file cannot be read or written.
 
     """
@@ -177,12 +177,12 @@ def _with_current(document: TOMLDocument, name: str) -> str:
 
     document.pop("current", None)
     text = tomlkit.dumps(document)
-    # Before the first table: behind it, it would be a value of that table.
+    # Before the first table: a line after it would belong to that table.
     return f'current = "{name}"\n{text}' if name else text
 
 
 def _document(environment: Mapping[str, str]) -> TOMLDocument:
-    # Not written anew: comments, and the order of whoever edits it by hand, stay.
+    # Changed, not rewritten: comments and the order of the lines stay.
     import tomlkit  # noqa: PLC0415 - as above
 
     try:
@@ -197,7 +197,7 @@ def _write(environment: Mapping[str, str], text: str) -> None:
     file = path(environment)
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Made private and renamed into place: nobody sees half of it, or more than its owner.
+        # Created private and renamed into place: only its owner reads it, and never half of it.
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as draft:
             draft.write(text.encode())
         os.chmod(draft.name, PRIVATE)  # noqa: PTH101 - a name, no path

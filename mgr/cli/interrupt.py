@@ -1,4 +1,4 @@
-"""Ctrl-C while ``mgrctl`` imports: the program ends, without the traceback of an import."""
+"""Makes Ctrl-C end ``mgrctl`` without a traceback while it still imports its code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ INTERRUPTED: Final = 130
 
 
 def exit_at_once() -> None:
-    """From now on Ctrl-C ends the process at once: nothing runs yet, or nothing any more."""
+    """Let Ctrl-C end the process at once: for the time before and after the command."""
     signal.signal(signal.SIGINT, _exit)
 
 
 def raise_again() -> None:
-    """End the time of the imports: Ctrl-C raises ``KeyboardInterrupt``, and garbage is collected.
+    """The imports are done: Ctrl-C raises ``KeyboardInterrupt``, and garbage is collected again.
 
     Nothing changes if ``exit_at_once`` was not called.
     """

@@ -20,7 +20,7 @@ from mgr.cli.invocation import Invocation
 
 @dataclass(frozen=True, slots=True)
 class LocalCommand:
-    """One such command; ``not_before`` are words that, next, make it a command of the manager."""
+    """One such command. Followed by a word of ``not_before`` it is a command of the manager."""
 
     words: tuple[str, ...]
     summary: str
@@ -52,7 +52,7 @@ LOCAL_COMMANDS: Final = (
     ),
     LocalCommand(
         ("support-bundle",),
-        "write what a stranger needs to help into one file, secrets masked",
+        "write what others need to help you into one file, secrets masked",
         "mgr.cli.support_bundle",
     ),
     LocalCommand(
@@ -62,7 +62,7 @@ LOCAL_COMMANDS: Final = (
     ),
     LocalCommand(
         ("auth", "renew"),
-        "replace your own certificate by a new one, before it ends",
+        "replace your own certificate by a new one before it expires",
         "mgr.cli.renew",
     ),
 )
@@ -87,7 +87,7 @@ class Front:
         return self.options.get("format") or ""
 
     def remark(self, text: str) -> None:
-        """Say something beside the answer, unless ``-q`` was given."""
+        """Print ``text`` to stderr, unless ``-q`` was given."""
         if not self.options.get("quiet"):
             sys.stderr.write(f"{text}\n")
 

@@ -1,4 +1,4 @@
-"""Entry point of ``mgrctl``; imports the rest only once Ctrl-C is no traceback any more."""
+"""Entry point of ``mgrctl``; imports the rest after Ctrl-C is set up to end without a traceback."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mgr.cli import interrupt
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: see ``mgr.cli.command_line.main``.
 
-    Without ``argv`` this is the program: it takes the words of its command line, and ends the
-    process itself, without the tenth of its time that taking down the interpreter costs.
+    Without ``argv`` this is the program: it reads its command line, and at the end exits without
+    finalising the interpreter, which would take a tenth of its time.
     """
     if argv is not None:
         return _run(argv)

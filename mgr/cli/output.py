@@ -88,7 +88,7 @@ def commands(found: Sequence[tuple[Signature, CachedCommand]]) -> None:
 
 
 def write(data: bytes) -> None:
-    """Write ``data`` to stdout; on a terminal without what could command it.
+    """Write ``data`` to stdout, on a terminal without control characters.
 
     Raises:
         InvalidArgumentError: It cannot be written.
@@ -108,7 +108,7 @@ def write(data: bytes) -> None:
 
 
 def to_stderr(text: str) -> None:
-    """Write ``text`` to stderr; on a terminal without what could command it."""
+    """Write ``text`` to stderr, on a terminal without control characters."""
     sys.stderr.write(for_terminal(text) if sys.stderr.isatty() else text)
 
 

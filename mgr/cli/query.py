@@ -15,7 +15,7 @@ JSONPATH: Final = "jsonpath="
 TEMPLATE: Final = "template="
 TEMPLATE_FILE: Final = "template-file="
 KINDS: Final = (JSONPATH, TEMPLATE, TEMPLATE_FILE)
-"""Beginnings of ``-o`` that are no file. A file of such a name is ``-o ./jsonpath=...``."""
+"""Values of ``-o`` that begin so are queries. A file of such a name is ``-o ./jsonpath=...``."""
 
 
 def is_query(out_file: str | None) -> bool:
@@ -24,7 +24,7 @@ def is_query(out_file: str | None) -> bool:
 
 
 def apply(query: str, data: bytes) -> bytes:
-    """Return what ``query`` makes of the JSON document ``data``, each result in a line.
+    """Apply ``query`` to the JSON document ``data``; return the results, one per line.
 
     Raises:
         InvalidArgumentError: The query is wrong, or the answer is no JSON.

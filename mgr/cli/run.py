@@ -39,9 +39,9 @@ FIND_ACTIVE_S: Final = 1.0
 PATIENCE_S: Final = 0.7
 """How long ``status`` and ``health`` wait for the active before they ask all managers."""
 STATES_S: Final = 0.4
-"""How long each manager may take to say how it stands."""
+"""How long each manager may take to report its state."""
 REASONS_S: Final = 1.0
-"""The same once a command has failed."""
+"""The same after a command has failed: the user is waiting for the error."""
 FOLLOW_STATES_EVERY_S: Final = 2.0
 """How often ``-w`` asks the managers whether one leads."""
 TAGS: Final = {
@@ -301,7 +301,7 @@ async def _print_lines(
 
 
 async def _tell_states(client: AsyncClient) -> None:
-    """Say on stderr that no manager leads, and why, whenever that changes; never returns.
+    """Print to stderr that no manager leads, and why, whenever that changes; never returns.
 
     A suspended active sends no lines of its log, so the reason cannot come from there.
     """
@@ -326,7 +326,7 @@ async def _follow_audit(invocation: Invocation) -> int:
     ) as client:
         words = (*AUDIT_LS, str(count), *filters)
         while True:
-            # The order of records does not depend on who leads, so a failover loses none.
+            # Records have the same order under every active, so a failover loses none.
             answer = await client.execute(words, {"format": "json"}, changes=False)
             if answer.retval < 0:
                 return output.refusal(answer.retval, answer.stderr, invocation.format)

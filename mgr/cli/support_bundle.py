@@ -1,4 +1,4 @@
-"""``mgrctl support-bundle``: what a stranger needs to help, in one file, without secrets."""
+"""``mgrctl support-bundle``: what others need to help, in one file, without secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mgr.secret_names import MASK, is_secret_name
 from mgr.version import installed_version
 
 FILE_BYTES_MAX: Final = 4 << 20
-"""Most of one answer; the rest is cut off, and the index says so."""
+"""Longest part of an answer that is kept; the index says which answers were cut off."""
 TOTAL_BYTES_MAX: Final = 48 << 20
 COMMANDS: Final = (
     "status",
@@ -80,7 +80,7 @@ VALUE_FIELDS: Final = frozenset(
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.pass_obj
 def command(front: Front, file: Path | None, *, force: bool) -> int:
-    """Write what a stranger needs to help into one file (default: mgr-support-TIME.tar.gz).
+    """Write what others need to help you into one file (default: mgr-support-TIME.tar.gz).
 
     It has states, options, history, logs, audit, and what 'mgrctl doctor' finds; at most 48 MiB
     before compression. Secrets are masked, names and addresses are not: look at it before you send
@@ -148,7 +148,7 @@ class Bundle:
 
 
 async def collect(invocation: Invocation) -> Bundle:
-    """Ask everybody; what does not answer is listed as missing."""
+    """Ask all managers and the active; a question without an answer is listed as missing."""
     from mgr.cli.doctor.gather import gather  # noqa: PLC0415 - imports grpc
     from mgr.client.async_client import AsyncClient  # noqa: PLC0415 - as above
 

@@ -39,7 +39,7 @@ PLAIN: Final = "\x1b[m"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One answer; ``trouble`` says why it is none of the active's, or not of now."""
+    """One answer to show; ``trouble`` is why it is not the active's present one, else empty."""
 
     text: str = ""
     trouble: str = ""
@@ -80,7 +80,7 @@ async def _check_reads(client: AsyncClient, invocation: Invocation) -> None:
 
 
 async def _first_answer(client: AsyncClient, invocation: Invocation) -> Answer | None:
-    """Run it once: what is wrong with the words is said on the plain screen."""
+    """Run the command once before the screen changes, so that an error stays readable."""
     try:
         return await client.execute(invocation.words, arguments_of(invocation), changes=False)
     except UnreachableError:

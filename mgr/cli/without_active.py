@@ -1,4 +1,4 @@
-"""The answers of ``status`` and ``health`` while no manager leads: what the managers say."""
+"""The answers of ``status`` and ``health`` while no manager leads, from the managers' states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_ACTIVE: Final = "MGR_NO_ACTIVE"
 LEADING: Final = frozenset({"starting", "active", "draining"})
 """Phases of a manager that leads and answers, or soon will."""
 ETCD_SILENT_S: Final = 3.0
-"""Without an answer from etcd for so long, that is the reason why a manager does not lead."""
+"""A manager without an answer from etcd for so long gives that as the reason."""
 
 
 def has_answer(words: tuple[str, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The checks of ``mgrctl doctor``: each makes findings of what was learned. Pure."""
+"""The checks of ``mgrctl doctor``: each turns facts into findings. Pure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SLOW_S: Final = 0.5
 ENDS_SOON_DAYS: Final = 7
 SIZE_WARNING: Final = 0.7
 SIZE_ERROR: Final = 0.8
-"""Share of etcd's quota at which managers take no more data of clients (``mgr.store.space``)."""
+"""Share of etcd's quota above which no more data of clients is stored (``mgr.store.space``)."""
 ETCD_SLOW_MS: Final = 100.0
 OWN_SECTIONS: Final = frozenset({"global", "mgr"})
 
 
 def reach(facts: Facts) -> Iterator[Finding]:
-    """Every manager answers, and soon."""
+    """Every manager answers, and quickly."""
     for address, found in facts.samples.items():
         if isinstance(found, str):
             yield Finding(
@@ -117,7 +117,7 @@ def certificates(facts: Facts) -> Iterator[Finding]:
 
 
 def clocks(facts: Facts) -> Iterator[Finding]:
-    """Clocks run at one rate, and show about the same time."""
+    """All clocks run at the same rate, and show about the same time."""
     for address, samples in facts.answered.items():
         name = f"mgr.{samples[-1].status.name} ({address})"
         rate, doubt = _rate(samples)
@@ -190,7 +190,7 @@ def etcd(facts: Facts) -> Iterator[Finding]:
 
 
 def differences(facts: Facts) -> Iterator[Finding]:
-    """Settings and files that should be the same on every manager are."""
+    """Settings and files that should be the same on every manager are the same."""
     document = facts.documents.get("mgr compare")
     for each in document["differences"] if isinstance(document, dict) else ():
         values = "; ".join(f"mgr.{name}: {value or '-'}" for name, value in each["values"].items())
@@ -259,7 +259,7 @@ def health(facts: Facts) -> Iterator[Finding]:
 
 
 def answers(facts: Facts) -> Iterator[Finding]:
-    """Everything that was asked was answered."""
+    """Every question to the active was answered."""
     refused = Counter(str(each) for each in facts.documents.values() if isinstance(each, str))
     for why, count in refused.items():
         yield Finding(
@@ -297,7 +297,7 @@ def _list(facts: Facts, words: str) -> list[dict[str, Any]]:
 
 
 def _rate(samples: list[Sample]) -> tuple[float | None, float]:
-    """Return by how much a clock runs faster than ours, and how far that may be wrong."""
+    """Return the rate of a clock relative to ours, above 0 if faster, and its uncertainty."""
     first, last = samples[0], samples[-1]
     if first.status.clock_s is None or last.status.clock_s is None or first is last:
         return None, 0.0

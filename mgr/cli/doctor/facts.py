@@ -1,4 +1,4 @@
-"""What ``mgrctl doctor`` learned about a cluster, and what it makes of it."""
+"""The facts that ``mgrctl doctor`` collects about a cluster, and the findings it reports."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate, by what shows it; ``error`` says why it could not be read."""
+    """A certificate and what presents it; ``error`` is why it could not be read."""
 
     subject: str
     ends_at: datetime | None = None
@@ -57,7 +57,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was learned.
+    """What is known about the cluster.
 
     Attributes:
         samples: The answers of each manager by address, in order; the reason if it gave none.

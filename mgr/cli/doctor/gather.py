@@ -1,4 +1,4 @@
-"""Learns what ``mgrctl doctor`` judges: asks every manager twice, and the active once."""
+"""Collects the facts for ``mgrctl doctor``: asks every manager twice, and the active once."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COMMANDS: Final = (
     ("config", "dump"),
 )
 OBSERVE_S: Final = 2.0
-"""Between the two answers of a manager whose clocks are compared. Answers take milliseconds, so
-that a rate is known to about a thousandth."""
+"""Time between the two answers of a manager, whose clocks are compared. An answer takes
+milliseconds, so the rate is known to about a thousandth."""
 CONNECT_S: Final = 2.0
 
 
