@@ -1,6 +1,6 @@
 """Settings of ``mgr-agent``: one frozen struct, from a TOML file, ``MGR_HOSTS`` and flags.
 
-A later source wins. Remote commands can do nothing to the host that is not allowed here.
+A later source wins. A remote command can do to the host only what is allowed here.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""``mgrd init``, ``mgrd join``, ``mgrd issue``: they make the certificates of a cluster and end."""
+"""``mgrd init``, ``join``, ``issue``, ``restore``, ``module-env``: each does a task and exits."""

@@ -21,7 +21,7 @@ FOLDER: Final = "/var/lib/mgr"
 JOIN_PORT: Final = 7401
 FOLDER_MODE: Final = 0o700
 FILE_SUFFIXES: Final = ("_ca", "_cert", "_key", "_file", "_dir")
-"""How the names of settings end whose values are files and folders."""
+"""Endings of the names of settings whose values are files or folders."""
 
 
 class Writer:
@@ -48,7 +48,7 @@ class Writer:
         mode: int = PRIVATE,
         folder_mode: int = FOLDER_MODE,
     ) -> None:
-        """Write ``path``; its folder is made, for its owner only unless said, if absent.
+        """Write ``path``, and make its folder if it is absent (by default for its owner only).
 
         Raises:
             InvalidSettingError: It exists already, or cannot be written.
@@ -64,14 +64,14 @@ class Writer:
         self._written.append(path)
 
     def manager(self, folder: Path, pem: bytes, ca: str, passphrase: bytes) -> None:
-        """Write what ``tls_dir`` has; without ``passphrase`` this manager cannot sign."""
+        """Write the content of ``tls_dir``; without ``passphrase`` this manager cannot sign."""
         self.write(folder / CA_FILE, ca, mode=PUBLIC)
         if passphrase:
             self.write(folder / PASSPHRASE_FILE, passphrase + b"\n")
         self.write(folder / MANAGER_FILE, pem)
 
     def client(self, folder: Path, pem: bytes, ca: str, hosts: str) -> None:
-        """Write certificate and ``config.toml`` of a user of ``mgrctl``."""
+        """Write the certificate and the ``config.toml`` of a user of ``mgrctl``."""
         self.write(folder / CA_FILE, ca, mode=PUBLIC)
         lines = {
             "hosts": hosts.split(","),
@@ -97,7 +97,7 @@ def settings_of(config: str, flags: Mapping[str, str | None]) -> tuple[Settings,
 
 
 def join_listen_of(settings: Settings) -> str:
-    """Return where the manager listens for joins: as set, else beside gRPC."""
+    """Return where the manager listens for joins: as set, else ``JOIN_PORT`` beside gRPC."""
     if settings.join_listen:
         return settings.join_listen
     host, _ = split_address(settings.grpc_listen, "grpc_listen")

@@ -44,7 +44,7 @@ TOKEN_VARIABLE: Final = "MGR_JOIN_TOKEN"  # noqa: S105 - a name, not a secret
 
 @click.group(context_settings=CONTEXT)
 def command() -> None:
-    """Make the certificates of a cluster, libraries of modules, or bring back a backup."""
+    """Make the certificates of a cluster, install libraries of modules, or restore a backup."""
 
 
 command.add_command(module_env)

@@ -1,4 +1,4 @@
-"""``mgrd restore FILE``: brings a backup back into an etcd, whose next term is above all before.
+"""``mgrd restore FILE``: restores a backup into an etcd; the next term is above all earlier ones.
 
 In this order, so that no manager ever leads on half of it:
 
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was asked for.
+    """The options of the command line.
 
     Attributes:
         replace: Delete what the cluster has in this etcd.
@@ -69,7 +69,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What was done; ``raised`` counts the revisions that were skipped."""
+    """The result; ``raised`` is the number of revisions that were skipped."""
 
     records: int
     raised: int
@@ -80,11 +80,11 @@ class Restored:
 async def restore(
     store: Store, keys: Keys, backup: Backup, plan: Plan, *, progress: Progress
 ) -> Restored:
-    """Bring ``backup`` back. ``store`` must not open what is sealed.
+    """Restore ``backup``. ``store`` must leave sealed values sealed.
 
     Raises:
         InvalidArgumentError: The backup is not of this cluster, or a record in it cannot be stored.
-        NotPermittedError: The cluster lives, or has data, and ``plan`` does not replace it; or the
+        NotPermittedError: The cluster runs or has data, and ``plan`` does not replace it; or the
             revision would have to be raised too far. Nothing changed.
         StoreUnavailableError: Etcd did not answer, or a manager leads. Call it again.
 

@@ -54,8 +54,8 @@ def command(
     """Bring back the cluster of FILE, which 'mgrctl backup' wrote, into etcd.
 
     Settings are those of mgrd: etcd must answer. Refuses an etcd that has data of this cluster, and
-    a cluster whose managers run, unless told. Terms go on above those of the backup. What is
-    interrupted is done again by the same command.
+    a cluster whose managers run, unless --replace or --running is given. Terms go on above those of
+    the backup. After an interruption the same command completes the work.
     """
     settings, _ = settings_of(config, flags)
     backup = read_backup(file)

@@ -1,8 +1,8 @@
-"""Takes the managers' orders and tells what became of them.
+"""Applies the managers' orders and reports their results.
 
 An order counts only if the active manager itself sent it, over this agent's own stream, in a term
-that is not older than the newest one seen here, and only once. What it may ask for stands in this
-host's settings and nowhere else.
+that is not older than the newest one seen here, and only once. Only this host's settings decide
+what it may ask for.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class Orders:
             self._state,
             Path(settings.folder),
             {
-                # Where systemd runs it does all that the agent would do, and survives it too.
+                # systemd does all that the agent would do, and goes on when the agent ends.
                 "process": units if BOOTED.is_dir() else processes,
                 "systemd": units,
                 "container": Containers(settings.engine),
             },
             self._changed,
         )
-        # Orders states in time, across restarts of the agent too.
+        # Every reported state has a larger number than the one before, also after a restart.
         self._start = int(wall_s() * 1e6)
         self._changes = 0
         program.command("orders apply", "Carry out orders of the active manager", perm="rw")(
@@ -83,7 +83,7 @@ class Orders:
         self._changed()
 
     async def run(self) -> None:
-        """Keep the deployed daemons as they are wanted until cancelled."""
+        """Supervise the deployed daemons until cancelled."""
         await self._supervisor.run()
 
     async def apply(self, origin: CommandOrigin, inbuf: str = "") -> CommandResult:
@@ -130,7 +130,7 @@ class Orders:
         return 0, "\n".join(text.splitlines()[-lines:]), ""
 
     def _result(self, order: Order) -> str:
-        """Take one order into the state; return why not, empty if it was, now or before."""
+        """Apply one order to the state unless that is done; return why it is refused, or ""."""
         if self._state.applied(order.key):
             return ""
         try:

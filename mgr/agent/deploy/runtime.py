@@ -1,4 +1,4 @@
-"""What all ways to run a daemon have in common."""
+"""The interface of everything that runs daemons: processes, systemd, containers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Running(Protocol):
         ...
 
     async def wait(self) -> str:
-        """Wait until it has ended; return how, in a few words."""
+        """Wait until it has ended; return how it ended, such as ``exited with 1``."""
         ...
 
     async def stop(self, limit_s: float) -> None:

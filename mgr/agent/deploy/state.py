@@ -1,4 +1,4 @@
-"""What the agent has to remember when it is started again: one small file.
+"""The agent's state that has to survive its restart: one small file.
 
 The file is replaced atomically and before anything is done: an order that was answered is in it.
 It holds secrets of daemons, so that what runs can be started again while every manager is dead;
@@ -108,5 +108,5 @@ class StateFile:
             return _Content()
         except msgspec.DecodeError as error:
             raise InvalidSettingError(
-                f"{self._file} is damaged: {error}; move it away, and the managers deploy anew"
+                f"{self._file} is damaged: {error}; move it away, and the managers deploy again"
             ) from None

@@ -1,4 +1,4 @@
-"""Keeps each deployed daemon as it is wanted: started, restarted, probed, stopped.
+"""Starts, restarts, probes and stops each deployed daemon, as its orders say.
 
 One task for each daemon. What is wanted stands in the state file; the task compares it with what
 runs and acts. It ends with the agent, and what it started goes on: the next agent finds it.
@@ -32,7 +32,7 @@ STABLE_S: Final = 10.0
 PAUSE_S: Final = 0.2
 PAUSE_S_MAX: Final = 30.0
 TICK_S: Final = 1.0
-"""Seconds between two looks at a daemon that has no probe."""
+"""Seconds between two checks of a daemon that has no probe."""
 LOG_BYTES_MAX: Final = 8 << 20
 LOG_BYTES_KEPT: Final = 1 << 20
 
@@ -61,11 +61,11 @@ class Supervised:
         self._unit: Unit | None = None
 
     def wake(self) -> None:
-        """Compare again: what is wanted has changed."""
+        """Compare again, because the wanted state has changed."""
         self._wake.set()
 
     async def supervise(self) -> None:
-        """Keep the daemon as it is wanted until it is removed."""
+        """Bring the daemon into its wanted state, again and again, until it is removed."""
         while True:
             self._wake.clear()
             try:
@@ -125,7 +125,7 @@ class Supervised:
         log.info("deployed daemon started", extra=fields)
 
     async def _watch(self, record: Record) -> str:
-        """Watch until it ends, which is the result, or until something else is wanted: empty."""
+        """Watch it; return how it ended, or "" as soon as something else is wanted."""
         running = self._running
         if running is None:
             return ""
