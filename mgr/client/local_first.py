@@ -16,12 +16,12 @@ from mgr.clock import Clock
 from mgr.errors import MgrError, NotActiveError
 
 Elsewhere = Callable[[Attempts, Mapping[str, str], NotActiveError | None, float], Answer]
-"""Goes on over gRPC: with the attempts, how those ended that may have run, by address, the refusal
-that may name the active, and the seconds that are left."""
+"""Continues a command over gRPC. Takes its attempts; by address, how those ended that may have run;
+the refusal, which may name the active; and the seconds that are left."""
 
 
 class LocalFirst:
-    """The local socket, and the way on."""
+    """Sends a command to the local socket, then over gRPC if that manager does not lead."""
 
     def __init__(
         self, path: str, elsewhere: Elsewhere, superseded: Superseded, clock: Clock

@@ -36,12 +36,12 @@ from mgr.rpc.v1.command_pb2 import (
 )
 
 IDLE_MAX: Final = 16
-"""Connections that are kept for the next request."""
+"""Most idle connections that are kept for further requests."""
 ANSWER_BYTES_MAX: Final = 256 << 20
 """An answer that claims to be larger is not one of ours."""
 READ_BYTES: Final = 64 << 10
 GREETING_S: Final = 0.5
-"""A manager that does not say its name within this time is frozen, or far too busy."""
+"""A manager that does not send its name within this time is frozen or overloaded."""
 PATIENCE_S: Final = 0.2
 """How often ``superseded`` is asked while an answer does not come."""
 

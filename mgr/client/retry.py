@@ -25,7 +25,7 @@ REPEATS_PER_S: Final = 20.0
 """Repetitions in the long run, of all calls of a client together."""
 LOSSES_MAX: Final = 1
 """A command that was running when the connection broke is repeated in the next term. If the
-connection breaks there as well, the command may be what kills managers: no third term gets it."""
+connection breaks there as well, the command itself may kill managers, so no third term gets it."""
 
 
 class RetryElsewhere(Exception):  # noqa: N818 - no failure: the next attempt may well succeed

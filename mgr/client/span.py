@@ -11,7 +11,7 @@ from mgr import tracing
 from mgr.tracing import Kind, SpanMaker, TraceContext
 
 NAME: Final = "mgr command"
-"""Name of the span. Words of a command may be secret; which of them name it is not known here."""
+"""Name of every span. The words of a command are left out: some may be secret."""
 API: Final = "opentelemetry.trace"
 
 

@@ -1,7 +1,7 @@
 """Commands that a program answers: the targets of ``tell <type>.<id> ...``.
 
 Words are matched as the manager matches those of its own commands, with the same errors. A
-handler that fails spoils its own answer and nothing else.
+handler that fails affects only its own answer.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ REFUSAL_ERRORS: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefused
 OVERLOAD_ERRORS: Final = (InternalError, OverloadedError)
 """Errors of a server that sheds calls because too many come at once."""
 
-NO_ACTIVE: Final = "no active manager is found, goes on looking: %s"
+NO_ACTIVE: Final = "no active manager found, still searching: %s"
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ class Membership:
                     pause_s = self._backoff.after_failure_s(elsewhere.error)
                     begun_s = now()
                 else:
-                    retry_log.recovered(now(), "an active manager is found: %s", leader.address)
+                    retry_log.recovered(now(), "active manager found: %s", leader.address)
                     return stream
 
     def _choose_leader(self, found: LeaderHint | None) -> LeaderHint | None:

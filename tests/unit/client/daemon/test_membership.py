@@ -243,7 +243,7 @@ def test_a_missing_active_is_logged_ever_more_seldom_and_its_recovery_once(caplo
     assert counts[0] == 0
     assert 8 < counts[1] < 16
     assert len(caplog.records) == counts[1] + 1
-    assert "an active manager is found: b:1" in last.getMessage()
+    assert "active manager found: b:1" in last.getMessage()
 
 
 def test_an_active_that_takes_no_daemon_is_logged_as_well(caplog):
