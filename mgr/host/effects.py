@@ -18,8 +18,8 @@ from mgr.module_api.module import MgrModule
 
 ATTRIBUTE: Final = "EFFECTS"
 PACKAGED_IN: Final = ("ceph", "mgr")
-"""The folders that Ceph's packages put modules into: a module of the same name that stands
-elsewhere may be anybody's."""
+"""The folders that Ceph's packages put modules into: a module of the same name in another folder
+may be a different one."""
 
 PACKAGED: Final[Mapping[str, Effects]] = {
     **dict.fromkeys(

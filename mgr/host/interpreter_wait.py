@@ -11,7 +11,7 @@ from mgr.clock import CLOCK
 ROUNDS: Final = 10
 PAUSE_S: Final = 0.002
 SLACK_S: Final = 0.0001
-"""How late the kernel wakes a thread that nothing holds up."""
+"""How late the kernel wakes a thread on an idle machine."""
 
 
 def interpreter_wait_ms() -> float:

@@ -22,8 +22,8 @@ The manager is active meanwhile and queues the module's commands.
 
 A module is asked to stop. If it does not stop in time, it is ABANDONED: Python cannot end its
 threads, so it is disconnected from the manager instead. (A process can be ended: a module that runs
-in one is never abandoned.) ``abandoned.py`` tracks it for as long as
-they run, and the worker does not count as quiesced until then.
+in one is never abandoned.) ``abandoned.py`` tracks it for as long as its threads run, and the
+worker does not count as quiesced until then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The limits of one module: how long it may take to stop and pauses, how much may wait for it."""
+"""The limits of one module: how long it may take to stop, its pauses, the length of its queue."""
 
 from __future__ import annotations
 

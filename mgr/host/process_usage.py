@@ -30,7 +30,7 @@ def tree_of(root: int) -> list[int]:
 
 
 def anonymous_bytes(pid: int) -> int:
-    """Return the memory of a process that is no file's, in bytes; 0 once it has ended."""
+    """Return the anonymous memory of a process, in bytes; 0 once it has ended."""
     fields = _read(f"/proc/{pid}/statm").split()
     return (
         (int(fields[1]) - int(fields[2])) * PAGE_BYTES if len(fields) >= RESIDENT_AND_SHARED else 0

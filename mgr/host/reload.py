@@ -42,12 +42,12 @@ DIFFERENT_FILES: Final = "its files differ from those that the active manager re
 log = logging.getLogger(__name__)
 
 
-async def read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule:
+async def reread_files(manager: WorkerContext, name: str) -> DiscoveredModule:
     """Read a module's current files, here or, if it was not imported here, in another process.
 
     Raises nothing. If that fails, ``error`` contains the reason.
     """
-    found = await _read_files_anew(manager, name)
+    found = await _reread_files(manager, name)
     files = await run_in_thread("digest-module", partial(files_digest, found.place))
     return replace(found, files=files, outdated=found.outdated or _missed_libraries(manager, found))
 
@@ -77,7 +77,7 @@ def _missed_libraries(manager: WorkerContext, found: DiscoveredModule) -> str:
     return MISSED_LIBRARIES.format(state=state.value)
 
 
-async def _read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule:
+async def _reread_files(manager: WorkerContext, name: str) -> DiscoveredModule:
     known, declarations = manager.catalogue.get(name), manager.declarations
     imported_here = known is not None and known.active is not None
     if declarations is None or imported_here:
@@ -139,7 +139,7 @@ class ReloadFollower:
         if manager.quarantine_reason(name):
             return False
         failure = await self._follow_environment(name)
-        found, known = await read_files_anew(manager, name), manager.catalogue.get(name)
+        found, known = await reread_files(manager, name), manager.catalogue.get(name)
         reloaded = found.loaded
         if not reloaded and known is not None:
             found = replace(known, outdated=found.error)

@@ -15,9 +15,9 @@ def secret_keys(
 ) -> Callable[[str], bool]:
     """Return the function that decides it for an etcd key.
 
-    Secret are the options that are marked so, the whole history of options, since it repeats their
-    values, and of the key/value store what a module marks (``SECRET_STORE_KEYS``) or what has the
-    name of a secret.
+    These are secret: options that are marked so; the whole history of options, because it repeats
+    their values; entries of the key/value store that a module marks (``SECRET_STORE_KEYS``) or
+    whose names end like those of secrets.
     """
 
     def is_secret(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Records which module is asked what, where the death of this process does not lose it.
+"""Records which module is called for what, in memory that outlives this process.
 
 The guard reads it if the worker dies by a signal (``mgr.worker_trace`` has the layout). A step
 costs about two microseconds, so each one is recorded *before* module code runs.
@@ -59,7 +59,7 @@ class StepTable:
             self._memory[: len(OWN_EXIT)] = OWN_EXIT
 
     def detach(self) -> None:
-        """Write nothing any more: this is a child process, whose steps are nobody's business."""
+        """Write nothing any more: this is a child process, whose steps do not concern the guard."""
         self._memory = None
 
 

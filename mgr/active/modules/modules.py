@@ -46,7 +46,7 @@ from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.limits import Limits
 from mgr.host.module_environment import Environments
 from mgr.host.notifications import NotifyId
-from mgr.host.reload import read_files_anew, sync_environment
+from mgr.host.reload import reread_files, sync_environment
 from mgr.host.runner import ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
@@ -165,7 +165,7 @@ class ActiveModules:
         if why := self._manager.quarantine_reason(name):
             raise InvalidArgumentError(f"module '{name}' was not reloaded: {why}")
         async with self._reloading:
-            found = await read_files_anew(self._manager, name)
+            found = await reread_files(self._manager, name)
             if not found.loaded:
                 raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
             self._manager.register_module(found)

@@ -165,7 +165,7 @@ async def test_a_reload_reports_that_the_new_code_does_not_run(active, case, mon
     async def read(_settings, _name):
         return case.found
 
-    monkeypatch.setattr("mgr.active.modules.modules.read_files_anew", read)
+    monkeypatch.setattr("mgr.active.modules.modules.reread_files", read)
     async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
         answer = await cluster.ask("mgr", "module", "reload", "stubborn")
         made = len(case.made)

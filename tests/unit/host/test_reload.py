@@ -14,8 +14,8 @@ from mgr.host.reload import (
     DIFFERENT_FILES,
     ReloadFollower,
     mark_missed_libraries,
-    read_files_anew,
     reload_module,
+    reread_files,
 )
 from mgr.settings import Settings
 from tests.unit.standby.test_role import world_of
@@ -138,9 +138,9 @@ async def test_libraries_that_were_installed_while_this_host_was_down_are_missed
 
         [report] = [r for r in module_reports(manager.catalogue) if r.name == "followed"]
         assert "not made on this host" in report.outdated
-        assert (await read_files_anew(manager, "followed")).outdated == report.outdated
+        assert (await reread_files(manager, "followed")).outdated == report.outdated
 
         home = tmp_path / "state" / "module-env" / "followed"
         (home / digest_of(requirements)).mkdir(parents=True)
         (home / "current").symlink_to(digest_of(requirements))
-        assert (await read_files_anew(manager, "followed")).outdated == ""
+        assert (await reread_files(manager, "followed")).outdated == ""
