@@ -1,10 +1,9 @@
 """Decorators that declare commands, and the functions that collect the declarations.
 
 A decorator returns the same function with a mark on it. When the host loads a module, it collects
-the marks of that module's class. Importing another module's code does not register its commands
-again, and unloading a module removes its commands. A plain
-function (its first parameter often is ``mgr`` or ``_``) belongs to the package that defines it; a
-method belongs to its class and its subclasses.
+the marks of that module's class. So importing another module's code does not register its commands
+again, and unloading a module removes its commands. A method belongs to its class and subclasses; a
+plain function (its first parameter often is ``mgr`` or ``_``) to the package that defines it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The interface between a module and its host. ``mgr.testing`` has a fake of it.
 
 Rules: a module does not use the event loop, etcd or gRPC. All arguments and results are plain
-values that can be pickled, so that a module may run in its own process one day. Every method may be
+values that can be pickled, because a module may run in a process of its own. Every method may be
 called from any thread of the module. Reads are served from memory. Writes return once the store
 has them and are then visible to every thread.
 """
@@ -245,8 +245,8 @@ class ModuleContext(StandbyContext, Protocol):
 
         ``complete`` is called with the result, on its own thread; then modules are notified of
         ``command`` with ``tag``. If ``absent`` is not empty, it is the reason why the command
-        cannot run: the result is ``-ENXIO`` and that text. A context in another process would keep
-        ``complete`` there and send a number instead.
+        cannot run: the result is ``-ENXIO`` and that text. A context in another process keeps
+        ``complete`` there and sends a number instead.
         """
         ...
 

@@ -31,7 +31,7 @@ class CephFSEarmarkResolver:
                 earmark = forms.CephFSVolumeEarmarking(filesystem, path).get_earmark()
             except forms.EarmarkException as error:
                 fields = {"path": path, "error": str(error)}
-                log.error("no earmark can be read", extra=fields)  # noqa: TRY400 - an answer, no fault
+                log.error("earmark not read", extra=fields)  # noqa: TRY400 - an answer, no fault
                 return None
         return None if earmark is None else str(earmark)
 
@@ -48,7 +48,7 @@ class CephFSEarmarkResolver:
                 forms.CephFSVolumeEarmarking(filesystem, path).set_earmark(earmark)
             except forms.EarmarkException as error:
                 fields = {"path": path, "error": str(error)}
-                log.error("no earmark can be put", extra=fields)  # noqa: TRY400 - as above
+                log.error("earmark not set", extra=fields)  # noqa: TRY400 - as above
 
     def check_earmark(self, earmark: str, top_level_scope: Any) -> bool:
         """Return whether ``earmark`` belongs to the service ``top_level_scope``."""

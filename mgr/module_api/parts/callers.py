@@ -1,4 +1,4 @@
-"""Lets a module that serves people act with their rights: a page, not the manager, is the caller.
+"""Lets a module that serves people act with their rights, and not with its own.
 
 Ours, not ceph-mgr's.
 """
