@@ -155,7 +155,7 @@ BREAKS = [
     (with_the_standbys_own_window, the_active_is_cut_off, "was deposed"),
     (with_a_longer_window_that_nobody_is_reported, heartbeats_become_rare, "was deposed"),
     (without_the_second_gate, a_cut_off_active_loses_its_key, "acts in term"),
-    (with_release_before_kill, a_module_does_not_stop, "certified as over"),
+    (with_release_before_kill, a_module_does_not_stop, "recorded as over"),
     (with_certificates_for_strangers, a_short_term_follows_an_unheard_of_end, "acts in term"),
 ]
 

@@ -1,1 +1,1 @@
-"""What tests share: clocks, stores that lose answers, an etcd, a proxy that breaks cables."""
+"""What tests share: clocks, stores that lose answers, an etcd, a proxy that breaks connections."""

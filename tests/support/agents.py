@@ -35,7 +35,7 @@ trap 'exit 0' TERM
 {more}
 while :; do sleep 1000 9>&- & wait $!; done
 """
-"""A daemon: it tells when it starts, and whether another of its name runs on any host."""
+"""A daemon: it records each start, and whether another of its name runs on any host."""
 
 
 class Host:

@@ -1,4 +1,4 @@
-"""The manager's own commands over a real store in memory: type words, read the answer."""
+"""The manager's own commands over a real store in memory."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class BuiltinCommands:
 
 @contextlib.asynccontextmanager
 async def builtin_commands() -> AsyncIterator[BuiltinCommands]:
-    """Sit at the desk of the active manager ``a``."""
+    """Run the commands of the active manager ``a``."""
     async with leading() as term:
         at = BuiltinCommands(term)
         await at.join("a", modules=MODULES)

@@ -170,7 +170,7 @@ class Ceph:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def kill(self, *names: str) -> None:
-        """End daemons without a word (SIGKILL): ``mon.a``, ``mgr.x``, ``osd.0``, ``mds.a``."""
+        """Kill daemons (SIGKILL): ``mon.a``, ``mgr.x``, ``osd.0``, ``mds.a``."""
         for name in names:
             one = self._processes.pop(name)
             one.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A dispatcher over a real store in memory, with a module that counts and a gate to turn."""
+"""A dispatcher over a real store in memory, with a module that counts and a gate to control."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADD = ("counter", "add", "1")
 
 
 class Gate:
-    """Open, held shut or over, as a test says."""
+    """A gate that is open, shut, or shut for good, as the test sets it."""
 
     term = 7
 
@@ -68,7 +68,7 @@ class Gate:
 
 
 class Counter:
-    """A module: counts; ``pause`` keeps a command inside until the test lets it go."""
+    """A module that counts; ``pause`` keeps its command running until the test ends that."""
 
     def __init__(self):
         self.value = 0
@@ -98,7 +98,7 @@ class Counter:
 
 
 class Bench:
-    """A dispatcher with everything a test turns."""
+    """A dispatcher with everything that a test controls."""
 
     def __init__(self, term, *, hold_s=1.0, sinks=None):
         self.term = term

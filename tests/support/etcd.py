@@ -63,7 +63,7 @@ class Etcd:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """Its log file."""
         return self.directory / f"{self.name}.log"
 
     @property
@@ -126,7 +126,7 @@ class Etcd:
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it without a word (SIGKILL); ``start`` brings it back with its data."""
+        """Kill it (SIGKILL); ``start`` starts it again over its data."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(5)

@@ -1,4 +1,4 @@
-"""A server that speaks etcd's protocol and says what no real etcd says at will."""
+"""A server that speaks etcd's protocol and gives answers that are rare from a real etcd."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RANGE = etcd3_stubs.method("KV", "Range")
 TXN = etcd3_stubs.method("KV", "Txn")
 WATCH = etcd3_stubs.method("Watch", "Watch")
 CLUSTER_ID = 7
-"""Which cluster it says it is."""
+"""The cluster id in its answers."""
 
 
 def header(revision: int, *, cluster_id: int = CLUSTER_ID) -> dict[str, int]:
-    """What stands at the head of an answer."""
+    """The header of an answer."""
     return {"revision": revision, "cluster_id": cluster_id}
 
 

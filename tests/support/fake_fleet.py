@@ -1,6 +1,6 @@
-"""Managers that take a fleet's reports, as ``cluster.proto`` promises: real servers, little behind.
+"""Managers that take a fleet's reports, as ``cluster.proto`` promises: real servers, simple inside.
 
-What a daemon said is kept as it came; the rules of the real manager are not.
+Messages of daemons are kept as they came; the limits of a real manager are not enforced.
 """
 
 from __future__ import annotations

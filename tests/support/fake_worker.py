@@ -60,7 +60,7 @@ async def beat(send, watchdog_s):
 
 
 def answer(send, message):
-    """Do what the guard says."""
+    """Carry out a message of the guard."""
     match message:
         case Promote(term=term):
             LED_S.append(CLOCK.now())

@@ -1,4 +1,4 @@
-"""Injuries that a module does to its own process, and what becomes of it.
+"""Faults that a module causes in its own process, and the result of each.
 
 ``tests/e2e/test_injuries.py`` does each of them to a real cluster and checks the other columns;
 ``docs/reference/isolation.md`` is made from this table.

@@ -1,4 +1,4 @@
-"""A manager's term in a dictionary: the real store in memory, mirror and guarded writes."""
+"""A manager's term over a store in memory, with a real mirror and real fenced writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store behind a cable that loses things: one for each manager of a simulation."""
+"""A store that loses requests and answers: one for each manager of a simulation."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ READS = frozenset({"get", "list", "status"})
 
 
 class LossyStore:
-    """Any ``Store``; ``losing`` is asked anew for every call.
+    """Any ``Store``; ``losing`` decides about every call.
 
-    ``lose`` changes the weather for everything that follows, feeds included: a cut feed says
+    ``lose`` holds for everything that follows, feeds included: a cut feed sends
     ``Interrupted`` instead of its next event (within a second: ``Current`` is one), is silent
     until ``heal``, and then begins with ``Listed``. Closing closes only this wrapper.
     """
@@ -75,7 +75,7 @@ class LossyStore:
         return call
 
     async def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
-        """Follow, as long as the weather allows."""
+        """Follow, as far as nothing is lost."""
         while not self._closed:
             await self._healthy.wait()
             async with contextlib.aclosing(self._inner.follow(prefix)) as feed:

@@ -1,4 +1,4 @@
-"""The way from a simulated manager to its store, in any weather, under the eyes of a judge."""
+"""The connection of a simulated manager to its store, with faults, and a safety checker."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class NetworkFault(Enum):
 
 
 class ViolationError(AssertionError):
-    """Two managers acted, or a write came too late, or a certificate lied."""
+    """Two managers acted, or a write came too late, or a term record was wrong."""
 
 
 class SafetyChecker:
-    """Sees what the outside world sees, and fails at the first instant that must not be.
+    """Sees every write and effect, and fails at the first one that must not happen.
 
     Late effects of a manager whose host was paused without its knowing are counted, and no more:
     ``late_effects``. Writes must hold then as well.
@@ -75,7 +75,7 @@ class SafetyChecker:
             self.late_effects += 1
             return
         if term in self._certified:
-            self._fail(f"{worker} acts in term {term}, which was certified as over")
+            self._fail(f"{worker} acts in term {term}, which was recorded as over")
         if self.effects and term < self.effects[-1][2]:
             self._fail(f"{worker} acts in term {term} after {self.effects[-1][1:]} did")
         if self._acting.setdefault(term, worker) != worker:
@@ -130,7 +130,7 @@ class SafetyChecker:
 
 
 class FaultyStore:
-    """A manager's way to the store: takes its time, and loses what the weather says."""
+    """A manager's connection to the store: requests take time, and fail by ``network_fault``."""
 
     def __init__(
         self, inner: MemoryStore, checker: SafetyChecker, loop: VirtualLoop, rng: random.Random

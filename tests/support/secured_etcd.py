@@ -1,4 +1,4 @@
-"""Etcds that want to know who asks: certificates, users."""
+"""Etcds that demand authentication: certificates, users."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Certificates:
 
     @classmethod
     def make(cls, folder: Path, *, client_name: str = USER[0]) -> Certificates:
-        """Make them anew; the server's files stand in ``folder``."""
+        """Make new ones; the server's files are in ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         authority = trustme.CA()
         server = authority.issue_cert("127.0.0.1", "localhost")
@@ -88,7 +88,7 @@ def secured(
     tls_flags = certificates.flags(client_certificates=client_certificates) if certificates else {}
     etcd = Etcd(
         directory / uuid.uuid4().hex,
-        # The cheapest password hash: it is etcd's patience that is tested, not its arithmetic.
+        # The cheapest password hash: it is the login that is tested, not its cost.
         flags={"bcrypt-cost": "4", **tls_flags, **(flags or {})},
         scheme="https" if certificates else "http",
     )

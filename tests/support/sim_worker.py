@@ -1,4 +1,4 @@
-"""A worker in a simulation: modules that ask and modules that do not, and what they start."""
+"""A worker in a simulation: modules that check the gate and modules that do not."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class SimWorker:
             self._tasks.append(world.loop.create_task(body, context=self._mine))
 
     def _believes(self, term: int, deadline_s: float) -> None:
-        # The judge has the world's clock.
+        # The checker has the clock of the simulation.
         at_s = self._world.loop.world_time(self._manager.name, deadline_s)
         self._world.checker.on_deadline(term, at_s)
 

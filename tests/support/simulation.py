@@ -1,7 +1,7 @@
-"""Whole managers on virtual time, in any weather, before a judge.
+"""Whole managers on virtual time, with network faults; every write and effect is checked.
 
-The guard and the election are the real ones. For etcd there is a dictionary behind a lossy wire,
-for a worker something that acts like one. The judge sees every effect and every write.
+The guard and the election are the real ones. For etcd there is a dictionary behind a lossy
+connection, for a worker something that acts like one. A checker sees every effect and every write.
 
 With ``external`` a worker also has what real modules have: a thread that acts and asks nobody, and
 processes that it started. The kernel ends them at the moment that the guard allowed
@@ -38,7 +38,7 @@ CERTIFICATES = {"tls_ca": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"
 
 
 class Systemd(Notifier):
-    """What systemd would have been told."""
+    """Records the notifications to systemd."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -148,7 +148,7 @@ class Simulation:
         self.releases: dict[str, str] = {}
         """What a manager runs from its next start on."""
         self.downgrade_allowed: set[str] = set()
-        """Who may lead after a newer release, from his next start on."""
+        """Who may lead after a newer release, from its next start on."""
         self.authenticating: set[str] = set()
         """Who asks clients for certificates, from its next start on."""
         self.broken_store = broken_store
@@ -229,7 +229,7 @@ class Simulation:
         return self.managers[self.active[0]]
 
     def write_as_operator(self, *operations: Put | Delete) -> None:
-        """An operator's hand in the store."""
+        """The store, to write to it as an operator could."""
         self.loop.run_until_complete(self.store.commit(operations))
 
     def leader(self):
@@ -246,7 +246,7 @@ class Simulation:
         self.loop.call_later(seconds, call, context=context_of("the world"))
 
     def clear_up(self) -> None:
-        """Mend every cable, wake everybody, start who was stopped."""
+        """End all faults, thaw every process, start what was stopped."""
         for name, manager in self.managers.items():
             manager.wire.network_fault = NetworkFault.NONE
             manager.wire.slow_s = 0.0
@@ -273,7 +273,7 @@ class Simulation:
     def pause(self, name: str, seconds: float) -> None:
         """Stop the host of manager ``name`` for ``seconds`` that its own clock does not count.
 
-        Against that no clock helps, so that effects outside may come late; the judge knows.
+        Against that no clock helps, so that effects outside may come late; the checker allows it.
         """
         self.checker.on_host_pause(name)
         self.loop.pause(name)

@@ -1,1 +1,1 @@
-"""The fault laboratory: what breaks a cluster on purpose, and what watches it break."""
+"""The fault laboratory: causes faults in a real cluster, records what happens, and checks it."""

@@ -1,7 +1,7 @@
-"""Every way in which the laboratory can be broken while it runs.
+"""Every fault that can be caused in a running laboratory.
 
-A fault is a function of the laboratory and of rng; it begins when it is called. ``heal`` ends
-whatever there is, so that nothing has to be remembered of what was done.
+A fault is a function of the laboratory and of rng; it begins when it is called. ``heal`` ends all
+faults, whatever they are, so that nobody has to remember which were caused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STOPPED_WITHIN_S: Final = 3.0
 
 
 def heal(lab: Lab) -> None:
-    """Mend cables, wake and start everybody. Returns before they have recovered.
+    """End all faults and start what was stopped. Returns before the cluster has recovered.
 
     First whatever a dead manager left behind is noted, and ended: it would be in the way.
     """
@@ -78,7 +78,7 @@ def kill_worker(lab: Lab, rng: Random) -> None:
 
 
 def freeze_worker(lab: Lab, rng: Random) -> None:
-    """SIGSTOP of a worker: its watchdog sees to it."""
+    """SIGSTOP of a worker: its watchdog kills it."""
     for pid in process.workers(victim(lab, rng).guard_pid):
         _signal(pid, signal.SIGSTOP)
 
@@ -110,7 +110,7 @@ def freeze_at_a_failpoint(lab: Lab, rng: Random) -> None:
 
 
 def guard_at_a_failpoint(lab: Lab, rng: Random) -> None:
-    """A guard stops or dies in the middle of winning, beating or giving back."""
+    """A guard stops or dies as it acquires leadership, sends a heartbeat or releases leadership."""
     manager = victim(lab, rng)
     point = rng.choice([Point.LEADER_HEARTBEAT, Point.WON, Point.RELEASE])
     lab.arm(manager.name, point, rng.choice(["SIGSTOP", "SIGKILL"]))
@@ -222,14 +222,14 @@ def lose_quorum(lab: Lab, rng: Random) -> None:
 
 
 def delete_leader_key(lab: Lab, rng: Random) -> None:
-    """An operator's hand."""
+    """The leader key is deleted, as an operator could do."""
     del rng
     with contextlib.suppress(StoreError):
         lab.in_store(Delete(lab.keys.leader))
 
 
 def overwrite_leader_key(lab: Lab, rng: Random) -> None:
-    """Another one: a put without a lease."""
+    """The leader key is overwritten: a put without a lease."""
     del rng
     with contextlib.suppress(StoreError):
         lab.in_store(Put(lab.keys.leader, "by hand"))

@@ -1,4 +1,4 @@
-"""Everybody who holds on to the active for long, and must let go of one whose term is over.
+"""Clients with long-lived streams to the active, which must leave it when its term is over.
 
 A publisher and a reader of a map, a watcher of it, a follower of the cluster log, and a daemon.
 They run along with every fault; after recovery each must be on the newest term within

@@ -1,4 +1,4 @@
-"""The laboratory: three etcds, three managers, clients, and everybody who watches them."""
+"""The laboratory: three etcds, three managers, clients, and what records and checks them."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ class Lab(contextlib.ExitStack):
         threading.Event().wait(seconds)
 
     def in_store(self, *operations: Operation) -> None:
-        """An operator's hand in the store."""
+        """The store, to write to it as an operator could."""
         asyncio.run(_committed(self.etcd.endpoints, operations))
 
     def read(self, key: str) -> api.Record | None:

@@ -1,4 +1,4 @@
-"""A cable to cut: a TCP proxy whose behaviour a test changes while connections are open."""
+"""A TCP proxy (a *cable*) whose behaviour a test changes while connections are open."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Proxy:
         self.delay_s = 0.0
         """Every piece of either direction takes so long."""
         self.bytes_per_s = float("inf")
-        """A thin cable: what a piece takes grows with its length."""
+        """Low bandwidth: the time that a piece takes grows with its length."""
         self.carried_bytes: Counter[str] = Counter()
         """In both directions, by party."""
 

@@ -1,4 +1,4 @@
-"""Every manager's cables, to be cut from a thread: proxies on an event loop of their own."""
+"""The proxied connections (*cables*) of every manager, controlled from a thread."""
 
 from __future__ import annotations
 
