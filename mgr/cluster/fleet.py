@@ -3,7 +3,7 @@
 A daemon is known from its first ``open`` until it leaves (``close``), is removed, or is silent for
 too long. Its record is stored and survives a failover. Its counters live in memory only and come
 back with its next report (docs/adr/0030). After a failover all daemons are awaited; none counts as
-silent before the whole fleet had time to come back.
+silent before the whole fleet had time to come back. The state of one daemon is in ``daemon.py``.
 """
 
 from __future__ import annotations
