@@ -10,9 +10,6 @@ from typing import Final
 from mgr.authoring.rules import Finding
 from mgr.authoring.source import ModuleSource
 
-GIVEN_NAMES: Final = frozenset(
-    {"mgr_module", "mgr_util", "object_format", "ceph_argparse", "cherrypy_mgr"}
-)
 OF_THE_MANAGER: Final = frozenset({"mgr", "standby", "modules"})
 BASES: Final = frozenset({"MgrModule", "MgrStandbyModule"})
 CALLBACKS: Final = frozenset({"notify", "config_notify", "shutdown", "handle_command"})
