@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-# The environment is made anew when what it holds changes, not when a file's date does, nor
+# The environment is made again when what it holds changes, not when a file's date does, nor
 # when a linter's setting does: those stand below [tool.pytest] in pyproject.toml.
 LOCK := $(shell (cat constraints.txt; sed '/^\[tool.pytest/,$$d' pyproject.toml) \
     | sha256sum | cut -c1-12)

@@ -2,7 +2,7 @@
 
 It is a file without a name. A block of it has the ring of one daemon: a header of two numbers, who
 owns the block and how many rows were written, then the rows as ``mgr.cluster.counters.Ring`` lays
-them out. An owner's number is never used again: a reader that finds another one there asks anew.
+them out. An owner's number is never used again: a reader that finds another one there asks again.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class StateFile:
         )
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self._path.with_suffix(".tmp")
-        # Made anew: what stands there already may be a link to a file of somebody else.
+        # A new file: one that is there already may be a link to a file of somebody else.
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - pathlib opens no descriptor

@@ -380,7 +380,7 @@ class BackEnd(Orchestrator):
     # -- secrets ----------------------------------------------------------------------------
 
     def set_secret(self, name: str, value: str | None) -> list[str]:
-        """Store a secret, or remove it with None; return the services that get it anew.
+        """Store a secret, or remove it with None; return the services that get it again.
 
         Raises:
             OrchestratorError: It is needed, or its name is invalid.

@@ -162,7 +162,7 @@ class Desired:
         return {name: self._users(name) for name in sorted(self._secrets)}
 
     def set_secret(self, name: str, value: str | None) -> list[str]:
-        """Store a secret, or remove it with None; return the services that are deployed anew.
+        """Store a secret, or remove it with None; return the services that are deployed again.
 
         Raises:
             OrchestratorError: A service needs it, or it is not there.

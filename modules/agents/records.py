@@ -32,7 +32,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def revision(self) -> int:
-        """The generation that its daemons report: one that was only placed anew goes on."""
+        """The generation that its daemons report: one that was only placed again goes on."""
         return self.same_since or self.generation
 
 
@@ -112,7 +112,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
         return _changed(self, current=version, phase="updating", reason="", restarts={})
 
     def restarted(self, daemons: Iterable[str]) -> ServiceRecord:
-        """Return it with these daemons to be started anew."""
+        """Return it with these daemons to be started again."""
         more = {name: self.restarts.get(name, 0) + 1 for name in daemons}
         stopped = tuple(name for name in self.stopped if name not in more)
         return _changed(self, restarts={**self.restarts, **more}, stopped=stopped)
@@ -124,7 +124,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
         return _changed(self, stopped=tuple(sorted(stopped)))
 
     def without(self, slots: Iterable[Slot]) -> ServiceRecord:
-        """Return it without these slots: the daemons are placed anew."""
+        """Return it without these slots: the daemons are placed again."""
         gone = set(slots)
         return _changed(self, slots=tuple(slot for slot in self.slots if slot not in gone))
 

@@ -298,7 +298,7 @@ class Module(OrchestratorClientMixin, MgrModule):
     @CLICommand("orch redeploy", perm="rw")
     @answered
     def redeploy(self, service_name: str) -> HandleCommandResult:
-        """Deploy the daemons of a service anew, one after the other."""
+        """Deploy the daemons of a service again, one after the other."""
         return self._service("redeploy", service_name)
 
     def _service(self, action: str, name: str) -> HandleCommandResult:
@@ -329,7 +329,7 @@ class Module(OrchestratorClientMixin, MgrModule):
         name: str,
         image: Optional[str] = None,  # noqa: UP045 - as commands are declared
     ) -> HandleCommandResult:
-        """Deploy a daemon anew."""
+        """Deploy a daemon again."""
         return _text(raise_if_exception(self.daemon_action("redeploy", name, image)))
 
     @CLICommand("orch daemon rm", perm="rw", idempotent=True)

@@ -1,8 +1,9 @@
 """Prometheus: exports counters of all daemons, which daemons are up, health, and map versions.
 
 Each manager listens; an option sets what a standby answers. A command prints where, in the form
-that Prometheus reads from a file. No ``from __future__ import
-annotations`` here: commands are derived from annotations.
+that Prometheus reads from a file.
+
+No ``from __future__ import annotations`` here: commands are derived from annotations.
 """
 
 import html

@@ -130,7 +130,7 @@ def test_a_module_that_dies_in_serve_costs_three_workers(start, folder):
 
 
 def test_a_module_that_dies_at_import_costs_no_worker(start, folder):
-    """It lies there, or is enabled: it is named, and works once it is mended and read anew."""
+    """It lies there, or is enabled: it is named, and works once it is mended and read again."""
     package = write(folder, "at_import", IMPORT)
     cluster = start(module_path=folder)
 

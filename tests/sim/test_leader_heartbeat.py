@@ -127,7 +127,7 @@ def test_a_standby_uses_the_window_of_the_leader_and_not_its_own():
 
 @pytest.mark.parametrize("profile", ["default", "fast"])
 def test_a_store_that_was_away_for_everybody_deposes_nobody(profile):
-    """Whoever was cut off itself knows nothing of the leader: its count begins anew."""
+    """Whoever was cut off itself knows nothing of the leader: its count begins again."""
     with Simulation("a", "b", "c", profile=profile, ttl_s=LONG_TTL_S) as world:
         before = world.settle()
         term = before.guard.leadership.term

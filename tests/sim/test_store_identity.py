@@ -125,7 +125,7 @@ def test_a_build_that_takes_any_term_would_be_seen(monkeypatch):
 
 
 def test_a_restore_ends_the_term():
-    """The worker has in memory what is not in etcd any more; it, or another one, begins anew."""
+    """The worker has in memory what is not in etcd any more; it, or another one, begins again."""
     with Simulation("a", "b", "c") as world:
         first = world.settle()
         before = first.guard.leadership.term

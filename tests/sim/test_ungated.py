@@ -100,7 +100,7 @@ def test_without_a_reaper_a_process_acts_in_the_next_term(scenario, seed):
 
 
 def test_an_active_that_proves_its_term_is_not_ended():
-    """The timer is armed anew with each proof."""
+    """The timer is armed again with each proof."""
     with Simulation("a", "b", external=True) as world:
         before = world.settle()
         worker = before.worker

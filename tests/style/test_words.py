@@ -26,12 +26,12 @@ RETIRED = {
     r"said_no": "refused, or returned_error",
     r"unfit|fitness": "not eligible, eligibility",
     r"manners": "good practice",
+    r"anew": "again",
 }
 """Words of the first versions, as patterns of whole words, and what replaced them."""
 RETIRED_IN_PROSE = {
     r"retire[sd]?": "shut down, or exit",
     r"news": "notification, event or change",
-    r"anew": "again",
 }
 """The same for pages: in code these words can be parts of an interface."""
 

@@ -173,7 +173,7 @@ async def test_a_leader_key_deleted_by_hand_costs_the_term(team):
 
 
 async def test_a_revoked_lease_costs_name_and_term(team):
-    """An operator's hand; the manager joins anew by itself."""
+    """An operator's hand; the manager joins again by itself."""
     a = team.start("a")
     await team.until(lambda: team.leads("a"))
     record, worker = await team.store.get(team.keys.leader), a.worker
@@ -220,7 +220,7 @@ async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
     await team.until(lambda: a.has_logged("phase=ACTIVE"))
     term, worker = await team.term(), a.worker
 
-    # Killed, not frozen: an etcd that starts gives every lease its whole life anew. One that was
+    # Killed, not frozen: an etcd that starts gives every lease its whole life again. One that was
     # frozen may find the lease at its end, and to lose the term is then right.
     own_etcd.kill()
     await team.until(lambda: a.has_logged("phase=SUSPENDED"))

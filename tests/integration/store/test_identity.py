@@ -148,7 +148,7 @@ async def test_a_foreign_endpoint_is_found_before_it_is_needed(connect, own_etcd
 
 
 async def test_a_leap_of_the_revision_is_a_restore(connect, own_etcd, etcd_tools, tmp_path):
-    """What was read before is not what is there now: whoever leads must begin anew."""
+    """What was read before is not what is there now: whoever leads must begin again."""
     store = connect(own_etcd.endpoints)
     await store.commit([Put("/k", "old")])
     async with Reader(store.follow("/")) as reader:

@@ -236,7 +236,7 @@ async def test_the_pages_of_a_listing_are_of_one_revision(connect, own_etcd, mon
 
 
 async def test_a_listing_survives_compaction_between_its_pages(connect, own_etcd, monkeypatch):
-    """It begins anew, at a newer revision, and is again of one revision."""
+    """It begins again at a newer revision, and all of it is of that one."""
     store, other = connect(own_etcd.endpoints), connect(own_etcd.endpoints)
     await store.commit([Put(f"/p/{number:02}", "1") for number in range(30)])
 

@@ -154,7 +154,7 @@ async def test_changed_users_are_not_felt(connect, guarded):
 
 
 async def test_a_restarted_etcd_that_forgot_its_tokens_is_not_felt(connect, guarded):
-    """They live in its memory. Feeds log in anew, too."""
+    """They live in its memory. Feeds log in again, too."""
     etcd, tls, _ = guarded
     store = connect(etcd.endpoints, tls=tls, login=LOGIN, timeout_s=8)
     async with Reader(store.follow("/mgr/")) as reader:

@@ -160,7 +160,7 @@ async def test_a_thread_that_ends_a_moment_later_is_waited_for(active, monkeypat
 
 
 async def test_a_reload_reports_that_the_new_code_does_not_run(active, case, monkeypatch):
-    """The files were read anew; the old instance acts on."""
+    """The files were read again; the old instance acts on."""
 
     async def read(_settings, _name):
         return case.found

@@ -112,7 +112,7 @@ async def test_it_is_quarantined_by_hand_and_enabling_says_so(active, found):
 
 
 async def test_a_released_module_runs_again_and_its_deaths_are_forgotten(active, found):
-    """Its files are imported anew; what there is no folder for says so."""
+    """Its files are imported again; what there is no folder for says so."""
     async with active(found, enabled=["bad"], stored=DEATHS) as cluster:
         answer = await cluster.ask("mgr", "module", "release", "bad")
 

@@ -91,7 +91,7 @@ async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
 
 
 async def test_a_creation_that_never_arrived_is_not_sent_again_blindly(scene):
-    """It is read back, found undone, and the next tick decides anew."""
+    """It is read back, found undone, and the next tick decides again."""
     await scene.poll()
     losses = iter([Lost.REQUEST, Lost.NOTHING])
     scene.wire.losing = lambda: next(losses)

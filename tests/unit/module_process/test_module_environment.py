@@ -88,7 +88,7 @@ def environ(pid):
 
 
 async def test_two_modules_with_contradicting_versions_run_side_by_side(module, environments):
-    """Each finds its own version first, also when it is started anew."""
+    """Each finds its own version first, also when it is started again."""
     places = {name: module(name, f"colour=={v}") for name, v in (("m1", "1.0"), ("m2", "2.0"))}
     for name, place in places.items():
         assert environments.state(name, place) is EnvironmentState.MISSING

@@ -138,7 +138,7 @@ def test_an_upgrade_of_an_unknown_service_names_it(it):
 
 
 def test_a_service_that_is_only_scaled_goes_on_running(it):
-    """No daemon that stays is started anew, nor one that was restarted; it can be undone."""
+    """No daemon that stays is started again, nor one that was restarted; it can be undone."""
     it.apply(placement={"count": 1})
     it.orch("daemon restart web.a-0")
     assert it.hosts.all() == {"web.a-0": "1.1 ready"}

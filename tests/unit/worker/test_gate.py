@@ -229,7 +229,7 @@ def test_a_manager_that_never_led_claims_what_it_sees(gate):
 
 
 def test_listeners_hear_of_each_change(gate):
-    """Also of a proof: streams look at the deadline anew."""
+    """Also of a proof: streams look at the deadline again."""
     heard = []
     gate.subscribe(lambda: heard.append(gate.term_valid()))
 
