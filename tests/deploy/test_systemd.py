@@ -129,7 +129,7 @@ def test_the_page_lists_the_statuses_that_mgrd_has():
     assert exit_statuses().keys() == {0, 2, EXIT_BUG, *(error.errno for error in errors)}
 
 
-def test_an_agent_whose_name_was_taken_is_not_started_anew():
+def test_an_agent_whose_name_was_taken_is_not_started_again():
     """Two hosts of one id would take it from each other for ever."""
     kept_down = re.search(r"^RestartPreventExitStatus=(\d+)$", AGENT.read_text(), re.MULTILINE)
 

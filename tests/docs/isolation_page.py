@@ -1,19 +1,19 @@
 # ruff: noqa: E501 - rows of tables
-"""The page about injuries, made from the table that ``tests/e2e/test_injuries.py`` does."""
+"""The page about faults of modules in processes, made from the table that ``tests/e2e/test_injuries.py`` does."""
 
 from __future__ import annotations
 
 from tests.support.injuries import DIES, FAILS, HANGS, INJURIES, LIVES
 
 HEAD = """\
-# Injuries of a module in a process of its own
+# Faults of a module in a process of its own
 
 What becomes of a module that runs in [a process of its own](../how-to/isolate-modules.md), and of everything else. Each row is done to a
-cluster by `tests/e2e/test_injuries.py`, which checks what stands here; this page is written by `make docs`.
+cluster by `tests/e2e/test_injuries.py`, which checks every column; this page is written by `make docs`.
 
 In every row the active manager stays the same, its worker goes on, and other modules answer from the same processes as before.
 
-| injury | the module | its caller | health and log |
+| fault | the module | its caller | health and log |
 |---|---|---|---|
 """
 
