@@ -141,7 +141,7 @@ async def test_a_feed_broken_again_and_again_stays_exact(harness, store, prefix)
         assert received == keys
 
 
-async def test_a_feed_that_missed_what_was_compacted_begins_anew(harness, store, prefix):
+async def test_a_feed_that_missed_what_was_compacted_begins_again(harness, store, prefix):
     """The whole prefix comes again: what is not in it is gone."""
     await store.commit([Put(f"{prefix}gone", ""), Put(f"{prefix}stays", "1")])
     async with Reader(store.follow(prefix)) as reader:

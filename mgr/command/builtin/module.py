@@ -117,7 +117,7 @@ class _Modules:
             return Reply(note=f"module '{name}' is already enabled")
         if not force and self._context.modules.has_run(name):
             # What the earlier instance left in its classes must not reach the next one.
-            await self._import_anew(name)
+            await self._import_again(name)
         await self._switch(name, Switch(enabled=True))
         return _enabled_reply(name, info)
 
@@ -154,7 +154,7 @@ class _Modules:
 
     async def reload(self, call: Call) -> Reply:
         name, context = _name(call), self._context
-        reloaded = await self._import_anew(name)
+        reloaded = await self._import_again(name)
         info = context.modules.modules().get(name)
         state = "" if reloaded.runs else "; it is not enabled"
         if info is not None and info.blocked_by:
@@ -180,7 +180,7 @@ class _Modules:
         digest = await context.modules.sync_libraries(name)
         # Before the reload, which standbys follow: they install first.
         await context.fenced.put(context.keys.environment(name), digest)
-        reloaded = await self._import_anew(name)
+        reloaded = await self._import_again(name)
         state = "" if reloaded.runs else "; it is not enabled"
         return Reply(
             note=f"module '{name}' has its libraries on mgr.{context.manager_id}{state}. Standbys "
@@ -196,7 +196,7 @@ class _Modules:
         plain = table(("MODULE", "LIBRARIES"), found.items()) if found else "no module requires any"
         return Reply(found, plain=plain)
 
-    async def _import_anew(self, name: str) -> ReloadResult:
+    async def _import_again(self, name: str) -> ReloadResult:
         reloaded = await self._context.modules.reload(name)
         environment, info = self._context.keys.environment(name), self._context.modules.modules()
         requires = name in info and info[name].libraries != "-"

@@ -80,10 +80,10 @@ async def test_a_guard_that_is_started_again_takes_over_what_it_left(team):
 
     team.start("a", lease_ttl_s=20)
 
-    async def leads_anew():
+    async def leads_again():
         return await team.leads("a") and await team.term() > before
 
-    assert await team.until(leads_anew) < 10
+    assert await team.until(leads_again) < 10
 
 
 async def test_a_terminated_manager_hands_over_and_leaves_nothing_behind(team):

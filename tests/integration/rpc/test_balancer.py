@@ -76,7 +76,7 @@ def advertise_unreachable(three):
             manager.role = Standby(manager.view)
 
 
-async def test_behind_a_balancer_the_given_address_is_dialled_anew_until_it_is_the_active(three):
+async def test_behind_a_balancer_the_given_address_is_dialled_again_until_it_is_the_active(three):
     """Whichever manager the first connection leads to: the advertised address is no way."""
     advertise_unreachable(three)
     async with Balancer(three.hosts) as balancer:

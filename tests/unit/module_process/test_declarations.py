@@ -109,7 +109,7 @@ async def test_nothing_is_left_of_what_it_started(folder, declarations, tmp_path
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-async def test_changed_files_are_read_anew(folder, declarations):
+async def test_changed_files_are_read_again(folder, declarations):
     """Also those changed within a second, of the same size."""
     folder("good", GOOD)
     first = await found_of(folder, declarations, "good")

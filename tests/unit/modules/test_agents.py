@@ -187,7 +187,7 @@ def test_secrets_reach_only_hosts_with_the_service(it):
     assert it.host.run("orch secret rm db").retval == 0
 
 
-def test_daemons_are_stopped_started_restarted_and_placed_anew(it):
+def test_daemons_are_stopped_started_restarted_and_placed_again(it):
     """Each alone, or all of a service."""
     it.apply(placement={"count": 1})
     it.orch("daemon stop web.a-0")
