@@ -9,7 +9,9 @@ from typing import Any, Final
 from mgr.cli import without_active
 from mgr.cli.doctor.facts import Facts, Finding, Sample, Severity
 
-Check = Callable[[Facts], Iterator[Finding]]
+Problem = tuple[Severity, str, str]
+"""Severity, what is wrong, and what to do about it."""
+Check = Callable[[Facts], Iterator[Problem]]
 
 RATE_WARNING: Final = 0.001
 RATE_ERROR: Final = 0.01
@@ -24,131 +26,114 @@ ETCD_SLOW_MS: Final = 100.0
 OWN_SECTIONS: Final = frozenset({"global", "mgr"})
 
 
-def reach(facts: Facts) -> Iterator[Finding]:
+def reach(facts: Facts) -> Iterator[Problem]:
     """Every manager answers, and quickly."""
     for address, found in facts.samples.items():
         if isinstance(found, str):
-            yield Finding(
+            yield (
                 "error",
-                "reach",
                 f"{address} does not answer: {found}",
                 "start that manager, or correct its address and what lies between",
             )
         elif min(sample.latency_s for sample in found) > SLOW_S:
             slow = min(sample.latency_s for sample in found)
-            yield Finding(
+            yield (
                 "warning",
-                "reach",
                 f"{address} took {slow:.1f} s to answer",
                 "look at the load of its host, and at the network between",
             )
 
 
-def leadership(facts: Facts) -> Iterator[Finding]:
+def leadership(facts: Facts) -> Iterator[Problem]:
     """One manager leads, and another one is ready to."""
     found = dict(facts.latest)
     if without_active.nobody_leads(found):
-        yield Finding(
-            "error", "leadership", without_active.summary(found), "see the reason of each manager"
-        )
+        yield ("error", without_active.summary(found), "see the reason of each manager")
         return
     leaders = {status.name for status in found.values() if status.phase in without_active.LEADING}
     warm = {each.name for status in found.values() for each in status.standbys if each.warm}
     if leaders and not warm - leaders:
-        yield Finding(
+        yield (
             "warning",
-            "leadership",
             "no warm standby: nobody takes over if the active fails",
             "start a second manager on another host",
         )
     for status in found.values():
         if status.view_age_s is not None and status.view_age_s > without_active.ETCD_SILENT_S:
-            yield Finding(
+            yield (
                 "error",
-                "leadership",
                 f"mgr.{status.name} had no answer from etcd for {status.view_age_s:.0f} s",
                 "see 'mgrctl etcd status' and the log of that manager",
             )
 
 
-def versions(facts: Facts) -> Iterator[Finding]:
+def versions(facts: Facts) -> Iterator[Problem]:
     """All managers, and this client, have one version."""
     by_version: dict[str, list[str]] = {}
     for status in facts.latest.values():
         by_version.setdefault(status.version, []).append(f"mgr.{status.name}")
     if len(by_version) > 1:
         listed = "; ".join(f"{each}: {', '.join(who)}" for each, who in sorted(by_version.items()))
-        yield Finding("warning", "versions", f"managers differ: {listed}", "finish the upgrade")
+        yield ("warning", f"managers differ: {listed}", "finish the upgrade")
     if by_version and facts.client_version and facts.client_version not in by_version:
-        yield Finding(
+        yield (
             "note",
-            "versions",
             f"this mgrctl is {facts.client_version}, the managers {', '.join(sorted(by_version))}",
             "use the mgrctl of the managers' version",
         )
 
 
-def certificates(facts: Facts) -> Iterator[Finding]:
+def certificates(facts: Facts) -> Iterator[Problem]:
     """No certificate has ended, or will soon."""
     for each in facts.certificates:
         if each.error or each.ends_at is None:
-            yield Finding(
-                "error",
-                "certificates",
-                f"{each.subject}: {each.error}",
-                "see docs/how-to/secure-cluster.md",
-            )
+            yield ("error", f"{each.subject}: {each.error}", "see docs/how-to/secure-cluster.md")
             continue
         left = each.ends_at - facts.now
         if left.total_seconds() <= 0:
-            yield Finding(
+            yield (
                 "error",
-                "certificates",
                 f"{each.subject} ended {each.ends_at:%Y-%m-%d %H:%M}",
                 "renew it ('mgrd issue', 'mgrctl auth join-token create')",
             )
         elif left.days < ENDS_SOON_DAYS:
-            yield Finding(
+            yield (
                 "warning",
-                "certificates",
                 f"{each.subject} ends in {left.days} days, {each.ends_at:%Y-%m-%d}",
                 "renew it, or see why it does not renew itself",
             )
 
 
-def clocks(facts: Facts) -> Iterator[Finding]:
+def clocks(facts: Facts) -> Iterator[Problem]:
     """All clocks run at the same rate, and show about the same time."""
     for address, samples in facts.answered.items():
         name = f"mgr.{samples[-1].status.name} ({address})"
         rate, doubt = _rate(samples)
         if rate is not None and abs(rate) - doubt > RATE_WARNING:
             severity: Severity = "error" if abs(rate) - doubt > RATE_ERROR else "warning"
-            yield Finding(
+            yield (
                 severity,
-                "clocks",
                 f"the clock of {name} runs {100 * rate:+.2f} % against this machine's",
                 "correct its clock source: leases count on rates within 1 %",
             )
         offset_s = _offset_s(samples[-1])
         if offset_s is not None and abs(offset_s) > OFFSET_S + samples[-1].latency_s:
-            yield Finding(
+            yield (
                 "warning",
-                "clocks",
                 f"the time of {name} is {offset_s:+.1f} s off this machine's",
                 "run NTP on both: certificates, tokens and logs go by it, leadership does not",
             )
 
 
-def etcd(facts: Facts) -> Iterator[Finding]:
+def etcd(facts: Facts) -> Iterator[Problem]:
     """Every server of etcd answers, has room, and one leads."""
     members = _list(facts, "etcd status")
     if not members:
         return
     down = [each for each in members if not each["reachable"]]
     for each in down:
-        yield Finding(
+        yield (
             "error",
-            "etcd",
             f"{each['endpoint']} does not answer: {each['error']}",
             "start it; etcd stops when half of its servers are down",
         )
@@ -156,61 +141,56 @@ def etcd(facts: Facts) -> Iterator[Finding]:
         name = f"{each['name'] or '-'} ({each['endpoint']})"
         share = each["bytes"] / each["quota_bytes"] if each["quota_bytes"] else 0.0
         if share >= SIZE_WARNING:
-            yield Finding(
+            yield (
                 "error" if share >= SIZE_ERROR else "warning",
-                "etcd",
                 f"{name} has used {100 * share:.0f} % of its quota",
                 "compact and defragment it, or raise --quota-backend-bytes",
             )
         if each["reachable"] and each["latency_ms"] > ETCD_SLOW_MS:
-            yield Finding(
+            yield (
                 "warning",
-                "etcd",
                 f"{name} took {each['latency_ms']:.0f} ms to answer",
                 "give it a disk and processors of its own",
             )
     up = [each for each in members if each["reachable"] and not each["error"]]
     if up and not any(each["leader"] for each in up):
-        yield Finding(
+        yield (
             "warning",
-            "etcd",
             "none of the servers that were asked leads",
             "name all servers of etcd in the managers' setting etcd",
         )
     if len({each["version"] for each in up if each["version"]}) > 1:
         listed = ", ".join(sorted({each["version"] for each in up}))
-        yield Finding("warning", "etcd", f"its servers differ: {listed}", "finish the upgrade")
+        yield ("warning", f"its servers differ: {listed}", "finish the upgrade")
     if len(members) in {1, 2}:
-        yield Finding(
+        yield (
             "note",
-            "etcd",
             f"{len(members)} server: the loss of one stops the cluster",
             "run three servers, and name all in the setting etcd",
         )
 
 
-def differences(facts: Facts) -> Iterator[Finding]:
-    """Settings and files that should be the same on every manager are the same."""
-    document = facts.documents.get("mgr compare")
-    for each in document["differences"] if isinstance(document, dict) else ():
-        values = "; ".join(f"mgr.{name}: {value or '-'}" for name, value in each["values"].items())
-        if each["kind"] == "module":
-            yield Finding(
-                "warning",
-                "modules",
-                f"the files of '{each['name']}' differ ({values})",
-                "install the same files on every host, then 'mgrctl mgr module reload'",
-            )
-        else:
-            yield Finding(
-                "warning",
-                "settings",
-                f"{each['name']} differs ({values})",
-                "set it to one value on every manager, and restart those that change",
-            )
+def modules(facts: Facts) -> Iterator[Problem]:
+    """The files of each module are the same on every manager."""
+    for name, values in _differences(facts, of_modules=True):
+        yield (
+            "warning",
+            f"the files of '{name}' differ ({values})",
+            "install the same files on every host, then 'mgrctl mgr module reload'",
+        )
 
 
-def options(facts: Facts) -> Iterator[Finding]:
+def settings(facts: Facts) -> Iterator[Problem]:
+    """Settings that should be the same on every manager are the same."""
+    for name, values in _differences(facts, of_modules=False):
+        yield (
+            "warning",
+            f"{name} differs ({values})",
+            "set it to one value on every manager, and restart those that change",
+        )
+
+
+def options(facts: Facts) -> Iterator[Problem]:
     """Every option that is set is known, has an effect, and is not overridden by another."""
     stored = _list(facts, "config dump")
     managers = {f"mgr.{each['name']}" for each in _list(facts, "mgr metadata")}
@@ -219,76 +199,83 @@ def options(facts: Facts) -> Iterator[Finding]:
         sections.setdefault(each["name"], {})[each["section"]] = each["value"]
         remove = f"'mgrctl config rm {each['section']} {each['name']}'"
         if each["level"] == "unknown":
-            yield Finding(
+            yield (
                 "warning",
-                "options",
                 f"{each['name']} is set for {each['section']}, and no module declares it",
                 f"{remove}, or install the module",
             )
         if each["section"].startswith("mgr.") and managers and each["section"] not in managers:
-            yield Finding(
+            yield (
                 "note",
-                "options",
                 f"{each['name']} is set for {each['section']}, which does not run",
                 f"{remove} if it never comes back",
             )
     for name, by_section in sections.items():
         if by_section.keys() >= OWN_SECTIONS and len({by_section[s] for s in OWN_SECTIONS}) > 1:
-            yield Finding(
-                "note",
-                "options",
-                f"{name} is '{by_section['mgr']}' for mgr, which hides '{by_section['global']}' of "
-                "global",
-                f"'mgrctl config rm global {name}', or the one for mgr",
-            )
+            shown, hidden = by_section["mgr"], by_section["global"]
+            text = f"{name} is '{shown}' for mgr, which hides '{hidden}' of global"
+            yield ("note", text, f"'mgrctl config rm global {name}', or the one for mgr")
 
 
-def health(facts: Facts) -> Iterator[Finding]:
+def health(facts: Facts) -> Iterator[Problem]:
     """No health check is raised."""
     document = facts.documents.get("health detail")
     checks: Mapping[str, Any] = document.get("checks", {}) if isinstance(document, dict) else {}
     for code, each in checks.items():
         if not each.get("muted"):
             severity: Severity = "error" if each["severity"] == "HEALTH_ERR" else "warning"
-            yield Finding(
+            yield (
                 severity,
-                "health",
                 f"{code}: {each['summary']['message']}",
                 "'mgrctl health detail', and docs/reference/log-and-health.md",
             )
 
 
-def answers(facts: Facts) -> Iterator[Finding]:
+def access(facts: Facts) -> Iterator[Problem]:
     """Every question to the active was answered."""
     refused = Counter(str(each) for each in facts.documents.values() if isinstance(each, str))
     for why, count in refused.items():
-        yield Finding(
+        yield (
             "warning",
-            "access",
             f"{count} of {len(facts.documents)} questions got no answer: {why}",
             "ask an administrator for 'allow r'" if "allow" in why else "repeat it",
         )
 
 
-CHECKS: Final[tuple[Check, ...]] = (
-    reach,
-    leadership,
-    versions,
-    certificates,
-    clocks,
-    etcd,
-    differences,
-    options,
-    health,
-    answers,
-)
+CHECKS: Final[Mapping[str, Check]] = {
+    "reach": reach,
+    "leadership": leadership,
+    "versions": versions,
+    "certificates": certificates,
+    "clocks": clocks,
+    "etcd": etcd,
+    "modules": modules,
+    "settings": settings,
+    "options": options,
+    "health": health,
+    "access": access,
+}
+"""By the subject that each finding begins with."""
 
 
 def findings_of(facts: Facts) -> list[Finding]:
     """Return all findings, the most severe first."""
     order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-    found = [each for check in CHECKS for each in check(facts)]
+    found = [
+        Finding(severity, subject, text, advice)
+        for subject, check in CHECKS.items()
+        for severity, text, advice in check(facts)
+    ]
     return sorted(found, key=lambda each: order[each.severity])
+
+
+def _differences(facts: Facts, *, of_modules: bool) -> Iterator[tuple[str, str]]:
+    """Yield what differs between managers, and the value on each of them."""
+    document = facts.documents.get("mgr compare")
+    for each in document["differences"] if isinstance(document, dict) else ():
+        if (each["kind"] == "module") == of_modules:
+            values = each["values"].items()
+            yield each["name"], "; ".join(f"mgr.{name}: {value or '-'}" for name, value in values)
 
 
 def _list(facts: Facts, words: str) -> list[dict[str, Any]]:

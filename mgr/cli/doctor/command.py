@@ -35,7 +35,7 @@ def command(front: Front) -> int:
     if front.format.startswith("json"):
         document = {
             "status": status,
-            "checks": [each.__name__ for each in CHECKS],
+            "checks": list(CHECKS),
             "managers": sorted(each.name for each in facts.latest.values()),
             "findings": [asdict(each) for each in findings],
         }
