@@ -36,7 +36,7 @@ WITHOUT_ACTIVE: Final = tuple(tuple(prefix.split()) for prefix in UNLED_COMMANDS
 """The commands that every manager executes while none leads, as words."""
 FIND_ACTIVE_S: Final = 1.0
 """How long such a command looks for an active before it is offered to any manager."""
-PATIENCE_S: Final = 0.7
+ACTIVE_WAIT_S: Final = 0.7
 """How long ``status`` and ``health`` wait for the active before they ask all managers."""
 STATES_S: Final = 0.4
 """How long each manager may take to report its state."""
@@ -176,7 +176,7 @@ async def _answer_or_states(client: AsyncClient, invocation: Invocation) -> int:
     shown = 0
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_outcome(_ask_active(client, invocation, b"")))
-        while not await _done(asked, PATIENCE_S):
+        while not await _done(asked, ACTIVE_WAIT_S):
             found = await client.statuses(timeout_s=STATES_S)
             if not asked.done() and without_active.nobody_leads(found):
                 _show_states(found, invocation)

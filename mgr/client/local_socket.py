@@ -42,8 +42,8 @@ ANSWER_BYTES_MAX: Final = 256 << 20
 READ_BYTES: Final = 64 << 10
 GREETING_S: Final = 0.5
 """A manager that does not send its name within this time is frozen or overloaded."""
-PATIENCE_S: Final = 0.2
-"""How often ``superseded`` is asked while an answer does not come."""
+LEADER_CHECK_S: Final = 0.2
+"""How often ``superseded`` is asked while there is no answer."""
 
 Superseded = Callable[[str], bool]
 """Returns whether another manager than the one of this name leads now."""
@@ -145,7 +145,7 @@ class LocalSocket:
     ) -> tuple[int, bytes]:
         while (left_s := ends_s - self._clock.now()) > 0:
             try:
-                return connection.answer(min(left_s, PATIENCE_S))
+                return connection.answer(min(left_s, LEADER_CHECK_S))
             except TimeoutError:
                 if superseded(connection.name):
                     raise OSError("it did not answer, and another manager leads now") from None

@@ -17,7 +17,7 @@ from typing import Final, Self
 from tests.support import debian
 
 CLIENTS: Final = "clients"
-PATIENCE_S: Final = 10
+COMMAND_S: Final = 10
 SUITE: Final = "bookworm"
 PACKAGES: Final = (
     "nftables", "libnftables1", "libnftnl11", "libmnl0", "libjansson4", "libxtables12",
@@ -144,6 +144,6 @@ def _nft() -> tuple[str, ...]:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=COMMAND_S)
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
