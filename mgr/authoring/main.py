@@ -121,6 +121,7 @@ def package(options: Mapping[str, Any], path: Path) -> int:
     """Pack a module."""
     from mgr.authoring import package as packages  # noqa: PLC0415 - as above
     from mgr.authoring.source import ModuleSource  # noqa: PLC0415 - as above
+    from mgr.host.module_archive import sha256_of  # noqa: PLC0415 - as above
 
     source = ModuleSource.at(path)
     data = packages.pack(source)
@@ -129,7 +130,7 @@ def package(options: Mapping[str, Any], path: Path) -> int:
         target.write_bytes(data)
     except OSError as error:
         raise InvalidArgumentError(f"cannot write {target}: {error.strerror}") from None
-    _print(f"sha256:{packages.read(data).digest}  {target}")
+    _print(f"sha256:{sha256_of(data)}  {target}")
     return 0
 
 
@@ -145,12 +146,13 @@ def package(options: Mapping[str, Any], path: Path) -> int:
 def unpack(file: Path, parent: Path, digest: str) -> int:
     """Unpack a module."""
     from mgr.authoring import package as packages  # noqa: PLC0415 - as above
+    from mgr.host.module_archive import read  # noqa: PLC0415 - as above
 
     try:
         data = file.read_bytes()
     except OSError as error:
         raise InvalidArgumentError(f"cannot read {file}: {error.strerror}") from None
-    _print(str(packages.unpack(packages.read(data, digest=digest), parent)))
+    _print(str(packages.unpack(read(data, digest=digest), parent)))
     return 0
 
 

@@ -1,50 +1,28 @@
-"""``mgrctl module package`` and ``unpack``: a module as one file, checked by hashes.
+"""``mgrctl module package`` and ``unpack``: makes a module's package, and unpacks one.
 
-The file is a zip archive. Its first entry names the module and has the SHA-256 of every other one;
-the same files make the same archive, byte by byte.
+The same files make the same archive, byte by byte. ``mgr/host/module_archive.py`` reads it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from mgr.authoring.scaffold import AlreadyThereError
 from mgr.authoring.source import ModuleSource
 from mgr.errors import InvalidArgumentError, TooLargeError
+from mgr.host.module_archive import BYTES_MAX, FILES_MAX, FORMAT, INDEX, Package, sha256_of
 from mgr.host.module_package import ALLOWED_NAMES, is_allowed
 
 SUFFIX: Final = ".mgrmodule"
-INDEX: Final = "MODULE.json"
-FORMAT: Final = 1
-BYTES_MAX: Final = 4 * 2**20
-"""Size of an archive and of its content: a module is source code."""
-FILES_MAX: Final = 1000
 DATE: Final = (1980, 1, 1, 0, 0, 0)
 MODE: Final = 0o644 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A module in one file.
-
-    Attributes:
-        digest: SHA-256 of the archive, in hexadecimal.
-        files: Content of every file by its path below the module's folder.
-
-    """
-
-    name: str
-    digest: str
-    files: Mapping[str, bytes]
 
 
 def pack(source: ModuleSource) -> bytes:
@@ -69,7 +47,7 @@ def pack(source: ModuleSource) -> bytes:
     index = {
         "format": FORMAT,
         "module": source.name,
-        "files": {path: hashlib.sha256(content).hexdigest() for path, content in files.items()},
+        "files": {path: sha256_of(content) for path, content in files.items()},
     }
     text = json.dumps(index, indent=1, sort_keys=True).encode()
     archive = io.BytesIO()
@@ -79,29 +57,6 @@ def pack(source: ModuleSource) -> bytes:
             entry.external_attr, entry.compress_type = MODE, zipfile.ZIP_DEFLATED
             target.writestr(entry, content)
     return archive.getvalue()
-
-
-def read(data: bytes, *, digest: str = "") -> Package:
-    """Check an archive and return its content. Nothing is written.
-
-    Raises:
-        InvalidArgumentError: It is no such archive, an entry was changed or has an unsafe path, or
-            its SHA-256 is not ``digest``.
-        TooLargeError: It is above the limit.
-
-    """
-    found = hashlib.sha256(data).hexdigest()
-    if digest and digest.removeprefix("sha256:") != found:
-        raise InvalidArgumentError(f"the file is not the one that was named: sha256:{found}")
-    if len(data) > BYTES_MAX:
-        raise TooLargeError(f"a package has at most {BYTES_MAX} bytes, not {len(data)}")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            index = _index(archive)
-            files = _entries(archive, index["files"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError) as error:
-        raise InvalidArgumentError(f"not a package of a module: {error}") from None
-    return Package(index["module"], found, files)
 
 
 def unpack(package: Package, parent: Path) -> Path:
@@ -128,35 +83,6 @@ def unpack(package: Package, parent: Path) -> Path:
     except OSError as error:
         raise InvalidArgumentError(f"cannot write {folder}: {error.strerror}") from None
     return folder
-
-
-def _index(archive: zipfile.ZipFile) -> dict[str, Any]:
-    listed = archive.infolist()
-    if len(listed) > FILES_MAX + 1 or sum(entry.file_size for entry in listed) > BYTES_MAX:
-        raise TooLargeError(f"a package unpacks to at most {BYTES_MAX} bytes in {FILES_MAX} files")
-    index: dict[str, Any] = json.loads(archive.read(INDEX))
-    if index["format"] != FORMAT:
-        raise ValueError(f"its format is {index['format']!r}, and this program reads {FORMAT}")
-    if not is_allowed(str(index["module"])):
-        raise ValueError(f"its name is {index['module']!r}")
-    if "module.py" not in index["files"]:
-        raise ValueError("it has no module.py")
-    names = [entry.filename for entry in listed]
-    if len(set(names)) != len(names) or set(names) != {INDEX, *index["files"]}:
-        raise ValueError("its entries are not those that its index lists")
-    return index
-
-
-def _entries(archive: zipfile.ZipFile, hashes: Mapping[str, str]) -> dict[str, bytes]:
-    files = {}
-    for name, wanted in hashes.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
-            raise ValueError(f"unsafe path {name!r}")
-        files[name] = archive.read(name)
-        if hashlib.sha256(files[name]).hexdigest() != wanted:
-            raise ValueError(f"{name} was changed")
-    return files
 
 
 def _check_size(files: Mapping[str, bytes]) -> None:
