@@ -161,6 +161,8 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why its code differs from what the active reloaded; empty if it does not."""
     files: str = ""
     """A digest of its files; empty if it belongs to an installed distribution."""
+    package: str = ""
+    """SHA-256 of the package it comes from; empty if it was not installed by command."""
     standby_error: str = ""
     """Why its standby instance failed on this manager; empty if it runs, or there is none."""
 

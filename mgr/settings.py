@@ -164,6 +164,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     module_env_dir: Annotated[
         str, Meta(description="Folder for libraries of modules; empty: `module-env` in state_dir")
     ] = ""
+    module_install: Annotated[
+        bool,
+        Meta(
+            description="Fetch, check and run the modules that `mgr module install` put into etcd; "
+            "needs state_dir. Whoever may do everything in the cluster then runs code here"
+        ),
+    ] = False
     module_cgroup: Annotated[
         str, Meta(description="cgroup v2 folder for modules; empty: the one systemd delegates")
     ] = ""

@@ -37,6 +37,7 @@ from mgr.active.modules.declared_commands import commands_of
 from mgr.active.modules.isolated import IsolatedModules
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
+from mgr.active.modules.package_installer import PackageInstaller
 from mgr.active.modules.remote import Remote
 from mgr.active.modules.running_calls import running_calls
 from mgr.active.modules.service_addresses import ServiceAddresses
@@ -367,6 +368,7 @@ class ActiveRole:
             usage=self._isolated.usage(self._modules),
             resign=self._resign,
             seals=self._seals,
+            packages=PackageInstaller(manager, self._fenced, self._modules),
         )
         runner = builtins(builtin_context)
         modules = {found.name: commands_of(found) for found in manager.catalogue.values()}

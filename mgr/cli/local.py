@@ -61,6 +61,11 @@ LOCAL_COMMANDS: Final = (
         "mgr.cli.config_edit",
     ),
     LocalCommand(
+        ("mgr", "module", "install"),
+        "install a module's package on every manager",
+        "mgr.cli.module_install",
+    ),
+    LocalCommand(
         ("auth", "renew"),
         "replace your own certificate by a new one before it expires",
         "mgr.cli.renew",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mgr.clock import utc_now
+from mgr.config.installed_modules import module_folders
 from mgr.config.worker_deaths import (
     CRASHES_MAX,
     DEATHS_MAX,
@@ -71,7 +72,7 @@ class PostMortem:
     def __init__(self, context: GuardContext) -> None:
         """Begin with none."""
         settings = context.settings
-        self._folders = ModuleFolders([*settings.module_path, BUNDLED])
+        self._folders = ModuleFolders([*module_folders(settings), BUNDLED])
         self._context = context
         self._waiting: deque[_Entry] = deque(maxlen=WAITING_MAX)
         self._added = asyncio.Event()

@@ -105,6 +105,7 @@ class DiscoveredModule:
         crashes: The exceptions that its code raised while it was loaded.
         digest: Digest of its source files; empty unless it was reloaded.
         files: Digest of the files in its folder, by which hosts are compared.
+        installed: SHA-256 of its package; empty unless it was installed by command.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
         manifest: What it says it reaches; None if it has no manifest.
         package: The package to import.
@@ -130,6 +131,7 @@ class DiscoveredModule:
     crashes: tuple[Crash, ...] = ()
     digest: str = ""
     files: str = ""
+    installed: str = ""
     outdated: str = ""
     manifest: Manifest | None = None
     package: str = ""
@@ -357,6 +359,7 @@ def module_reports(
             can_run=found.can_run,
             error=encodable(found.error[:ERROR_MAX]),
             files=found.files,
+            package=found.installed,
             outdated=encodable(found.outdated[:ERROR_MAX]),
             standby_error=encodable(standby_errors.get(found.name, "")[:ERROR_MAX]),
         )

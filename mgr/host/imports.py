@@ -75,4 +75,10 @@ def import_here(manager: WorkerContext, found: DiscoveredModule, bridge: Bridge)
 
 
 def _as_known(imported: DiscoveredModule, known: DiscoveredModule) -> DiscoveredModule:
-    return replace(imported, digest=known.digest, files=known.files, outdated=known.outdated)
+    return replace(
+        imported,
+        digest=known.digest,
+        files=known.files,
+        installed=known.installed,
+        outdated=known.outdated,
+    )

@@ -1,8 +1,8 @@
 """Reloads a module's files: by command on the active, and then on every standby.
 
-The active writes a record of each module that it reloaded. A worker that imported its modules
-before that reloads them too, so that no failover brings back old code. Each host has its own files:
-their digest shows whether they are the same as the active's.
+The active writes a record of each module that it reloaded or installed. A worker that imported its
+modules before that reloads them too, so that no failover brings back old code. Each host has its
+own files: their digest shows whether they are the same as the active's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from mgr.config.installed_modules import module_folders
+from mgr.config.isolation import Isolation
 from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import run_in_thread
 from mgr.host.file_digest import files_digest
-from mgr.host.finder import DiscoveredModule, load, locate, no_module
+from mgr.host.finder import DiscoveredModule, ModuleLocation, load, locate, no_module
+from mgr.host.imports import isolation
+from mgr.host.installed_files import InstalledFiles
 from mgr.host.module_environment import Environments, EnvironmentState, requirements_of
 from mgr.host.module_environment import digest_of as digest_of_requirements
+from mgr.host.package_follower import PackageFollower, failed
 from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
 from mgr.store.api import Revision
@@ -49,7 +54,12 @@ async def reread_files(manager: WorkerContext, name: str) -> DiscoveredModule:
     """
     found = await _reread_files(manager, name)
     files = await run_in_thread("digest-module", partial(files_digest, found.place))
-    return replace(found, files=files, outdated=found.outdated or _missed_libraries(manager, found))
+    return replace(
+        found,
+        files=files,
+        installed=InstalledFiles.of(manager.settings).digest_at(found.place),
+        outdated=found.outdated or _missed_libraries(manager, found),
+    )
 
 
 def mark_missed_libraries(manager: WorkerContext) -> None:
@@ -80,13 +90,16 @@ def _missed_libraries(manager: WorkerContext, found: DiscoveredModule) -> str:
 async def _reread_files(manager: WorkerContext, name: str) -> DiscoveredModule:
     known, declarations = manager.catalogue.get(name), manager.declarations
     imported_here = known is not None and known.active is not None
-    if declarations is None or imported_here:
+    if declarations is None or (imported_here and isolation(manager, name) is Isolation.THREAD):
         return await reload_in_thread(manager.settings, name)
     settings = manager.settings
-    location = await run_in_thread(
-        "find-module", partial(locate, name, settings.module_path, settings.bundled_skip)
-    )
+    location = await _located(settings, name)
     return no_module(name) if location is None else await declarations.read(location, fresh=True)
+
+
+async def _located(settings: Settings, name: str) -> ModuleLocation | None:
+    find = partial(locate, name, module_folders(settings), settings.bundled_skip)
+    return await run_in_thread("find-module", find)
 
 
 async def reload_in_thread(settings: Settings, name: str) -> DiscoveredModule:
@@ -95,7 +108,8 @@ async def reload_in_thread(settings: Settings, name: str) -> DiscoveredModule:
     If that fails, ``error`` contains the reason, and the code imported before stays.
     """
     reloading = run_in_thread(
-        "reload-module", partial(reload_module, name, settings.module_path, settings.bundled_skip)
+        "reload-module",
+        partial(reload_module, name, module_folders(settings), settings.bundled_skip),
     )
     try:
         async with asyncio.timeout(settings.module_load_s):
@@ -115,6 +129,7 @@ class ReloadFollower:
         """
         mark_missed_libraries(manager)
         self._manager = manager
+        self._packages = PackageFollower(manager)
         self._since = since
         self._followed_revisions: dict[str, Revision] = {}
         self._lock = asyncio.Lock()
@@ -122,11 +137,13 @@ class ReloadFollower:
     async def catch_up(self) -> dict[str, bool]:
         """Reload what the active has reloaded; return for each module whether its code is new.
 
-        If the files cannot be imported, or differ from the active's, the catalogue shows that
-        (``outdated``), and they are not tried again before the next reload.
+        What it installed is fetched before, what it uninstalled is forgotten. If the files cannot
+        be imported, or differ from the active's, the catalogue shows that (``outdated``), and they
+        are not tried again before the next reload.
         """
-        manager, done = self._manager, {}
+        manager = self._manager
         async with self._lock:
+            done = dict.fromkeys(self._packages.forget_uninstalled(), False)
             for key, record in manager.mirror.list(manager.keys.reloads).items():
                 name = key.removeprefix(manager.keys.reloads)
                 if record.mod_revision > self._followed_revisions.get(name, self._since):
@@ -138,6 +155,11 @@ class ReloadFollower:
         manager = self._manager
         if manager.quarantine_reason(name):
             return False
+        fields = {"module_name": name}
+        if why := await self._packages.follow(name):
+            manager.register_module(failed(name, manager.catalogue.get(name), why))
+            log.error("installed module is not on this host", extra=fields | {"error": why})
+            return False
         failure = await self._follow_environment(name)
         found, known = await reread_files(manager, name), manager.catalogue.get(name)
         reloaded = found.loaded
@@ -148,7 +170,6 @@ class ReloadFollower:
         elif reloaded and failure:
             found = replace(found, outdated=failure)
         manager.register_module(found)
-        fields = {"module_name": name}
         if why := found.outdated or found.error:
             log.error("standby did not reload the module", extra=fields | {"error": why})
         else:
@@ -158,27 +179,28 @@ class ReloadFollower:
     async def _follow_environment(self, name: str) -> str:
         """Install what the module requires if the active did; return why it is not installed."""
         manager = self._manager
-        wanted, known = manager.mirror.get(manager.keys.environment(name)), manager.catalogue
-        if wanted is None or name not in known:
+        wanted = manager.mirror.get(manager.keys.environment(name))
+        location = wanted and await _located(manager.settings, name)
+        if not wanted or not location:
             return ""
-        requirements = requirements_of(known[name].place)
+        requirements = requirements_of(location.place)
         if requirements is None or digest_of_requirements(requirements) != wanted.value:
             return DIFFERENT_REQUIREMENTS
         try:
-            await sync_environment(manager.settings, known[name])
+            await sync_environment(manager.settings, name, location.place)
         except InvalidArgumentError as error:
             return f"its libraries are not installed: {error}"
         return ""
 
 
-async def sync_environment(settings: Settings, found: DiscoveredModule) -> str:
-    """Install what a module requires; return a digest of its requirements.
+async def sync_environment(settings: Settings, name: str, place: str) -> str:
+    """Install what the module whose file is ``place`` requires; return a digest of that.
 
     Raises:
         InvalidArgumentError: It requires nothing, or that cannot be installed.
 
     """
-    sync = partial(Environments.of(settings).sync, found.name, found.place)
+    sync = partial(Environments.of(settings).sync, name, place)
     return await run_in_thread("module-env", sync)
 
 

@@ -132,6 +132,11 @@ class WorkerContext:
         self.catalogue.clear()
         self.catalogue.update(entries)
 
+    def forget_module(self, name: str) -> None:
+        """Remove the module ``name``, whose files are gone, and its options. On the loop only."""
+        self.config.schemas.drop(name)
+        self.catalogue.pop(name, None)
+
 
 def readonly_options(settings: Settings, host: str) -> dict[str, str]:
     """Return the values of the manager options that modules can read and nobody can set."""

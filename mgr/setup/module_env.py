@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from mgr.config.installed_modules import module_folders
 from mgr.errors import InvalidArgumentError
 from mgr.host.finder import ModuleLocation, module_locations
 from mgr.host.module_environment import Environments, EnvironmentState
@@ -62,5 +63,5 @@ def ls(*, config: str, **flags: str | None) -> None:
 
 
 def _modules(settings: Settings) -> dict[str, ModuleLocation]:
-    found = module_locations(settings.module_path, settings.bundled_skip)
+    found = module_locations(module_folders(settings), settings.bundled_skip)
     return {each.name: each for each in sorted(found, key=lambda each: each.name)}

@@ -188,6 +188,28 @@ class Keys:
         return f"{self.reloads}{name}"
 
     @property
+    def installed(self) -> str:
+        """Prefix of the modules that were installed by command."""
+        return f"{self.root}installed/"
+
+    def installed_module(self, name: str) -> str:
+        """Which version of one module every manager shall have."""
+        return f"{self.installed}{name}"
+
+    @property
+    def packages(self) -> str:
+        """Prefix of the packages of installed modules."""
+        return f"{self.root}packages/"
+
+    def package(self, digest: str) -> str:
+        """Prefix of the chunks of one package, named by its SHA-256."""
+        return f"{self.packages}{digest}/"
+
+    def package_chunk(self, digest: str, number: int) -> str:
+        """One chunk of a package. Key order is the order of chunks."""
+        return f"{self.package(digest)}{number:04d}"
+
+    @property
     def config(self) -> str:
         """Prefix of options: ``config/<section>/<option>``. A section holds no slash."""
         return f"{self.root}config/"

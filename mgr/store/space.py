@@ -34,7 +34,7 @@ class StoreSpace:
         self._used_bytes = 0
         self._observed = False
         # Options and capabilities are small: they may grow while other records may not.
-        self._growing = (keys.daemons, keys.maps, keys.kv, keys.databases)
+        self._growing = (keys.daemons, keys.maps, keys.kv, keys.databases, keys.packages)
         self._changing = (*self._growing, keys.config, keys.access)
         self._requests = keys.requests
 

@@ -21,6 +21,7 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import EarlierTerms, TermContext
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
+from mgr.config.installed_modules import module_folders
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
 from mgr.errors import FencedError
@@ -28,6 +29,7 @@ from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
 from mgr.host.module_environment import Environments
+from mgr.host.package_follower import bring_up_packages, with_packages
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
@@ -175,8 +177,9 @@ async def _find_modules(
     settings: Settings, init: Init, mirror: Mirror, declarations: Declarations
 ) -> Catalogue:
     keys = Keys(settings.cluster)
-    return await find_modules(
-        settings.module_path,
+    failures = await bring_up_packages(settings, mirror, keys)
+    found = await find_modules(
+        module_folders(settings),
         skip=settings.bundled_skip,
         limit_s=settings.module_load_s,
         quarantine_reason=lambda name: (
@@ -184,6 +187,7 @@ async def _find_modules(
         ),
         declare=declarations.read,
     )
+    return with_packages(settings, found, failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +460,7 @@ class Worker:
     async def _follow_reloads(self) -> None:
         """Reload modules as the active does, while another manager is active."""
         manager, changed = self._manager, asyncio.Event()
-        for prefix in (manager.keys.reloads, manager.keys.modules):
+        for prefix in (manager.keys.reloads, manager.keys.modules, manager.keys.installed):
             manager.mirror.subscribe(prefix, lambda _: changed.set())
         while self._prepared is None:
             changed.clear()

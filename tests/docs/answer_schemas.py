@@ -55,6 +55,7 @@ CHECK: Final = fields(
     summary=fields(message=TEXT, count=WHOLE),
     muted=TRUTH,
 )
+MODULE_VERSION: Final = fields(digest=TEXT, size=WHOLE, at=TIME, by=TEXT)
 HEALTH: Final = fields(
     status={"enum": ["HEALTH_OK", "HEALTH_WARN", "HEALTH_ERR"]},
     checks=by_name(CHECK),
@@ -199,6 +200,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
         effects=TEXT, effects_source=TEXT, commands=some(ANYTHING), options=some(TEXT),
         manifest=maybe({"type": "object"}),
     ),
+    "mgr module installed": some(
+        fields(
+            name=TEXT, current=MODULE_VERSION, previous=maybe(MODULE_VERSION),
+            missing=by_name(TEXT),
+        )
+    ),
     **dict.fromkeys(("module env ls", "mgr module env ls"), by_name(TEXT)),
     **dict.fromkeys(
         ("module top", "mgr module top"),
@@ -261,8 +268,9 @@ NO_DOCUMENT: Final = frozenset(
         "config set", "config-key exists", "config-key rm", "config-key set", "daemon rm",
         "device rm-life-expectancy", "device set-life-expectancy", "health mute", "health unmute",
         "log", "map rm", "mgr fail", "mgr module disable", "mgr module enable",
-        "mgr module env sync", "mgr module force disable", "mgr module quarantine",
-        "mgr module release",
+        "mgr module env sync", "mgr module force disable", "mgr module install-package",
+        "mgr module quarantine", "mgr module release", "mgr module rollback",
+        "mgr module uninstall",
         "mgr module reload", "mgr set down", "module env sync", "tell",
     }
 )  # fmt: skip

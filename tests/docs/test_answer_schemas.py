@@ -32,7 +32,7 @@ ASKED = (
     ("health",), ("log last",), ("map ls",), ("map get", "inventory"), ("mgr compare",),
     ("mgr count-metadata", "version"), ("mgr history",), ("mgr metadata",),
     ("mgr metadata", "a"), ("mgr module info", "hello"), ("mgr module ls",),
-    ("mgr module env ls",), ("mgr module top",),
+    ("mgr module env ls",), ("mgr module installed",), ("mgr module top",),
     ("mgr services",),
     ("mgr stat",), ("mgr versions",), ("node ls",), ("secrets rotate",), ("secrets status",),
     ("service status",), ("status",), ("version",),

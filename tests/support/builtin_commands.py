@@ -18,6 +18,7 @@ from mgr.command.dispatch import Answer
 from mgr.command.module_usage import ModuleUsage
 from mgr.command.registry import BUILTIN, Registry
 from mgr.config.history import ConfigHistory
+from mgr.config.installed_modules import InstalledModule, PackageVersion
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
@@ -139,6 +140,7 @@ class BuiltinCommands:
                 seals=self,
                 running=lambda: [*self.running, *self._runner.running()],
                 usage=self.usage,
+                packages=self,
             )
         )
         self.registry.put(BUILTIN, self._runner.commands)
@@ -186,6 +188,10 @@ class BuiltinCommands:
 
     def modules(self):
         return MODULES
+
+    def installed(self):
+        version = PackageVersion(digest="ab" * 32, size=7, at="2026-01-01T00:00:00+00:00")
+        return {"guests": InstalledModule(current=version, previous=version)}
 
     async def sync_libraries(self, name):
         return f"requirements of {name}"

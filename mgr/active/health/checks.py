@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from mgr.active.health.audit_checks import audit_checks
@@ -16,6 +16,7 @@ from mgr.active.health.certificate_checks import (
 )
 from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
+from mgr.active.health.install_checks import InstallWatch, Missing, install_checks
 from mgr.active.health.limit_checks import limit_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
@@ -34,11 +35,14 @@ from mgr.active.health.quarantine_checks import quarantine_checks
 from mgr.active.term_parts import TermParts
 from mgr.clock import utc_now
 from mgr.command.running import RunningCommand
+from mgr.config.installed_modules import installed_modules
 from mgr.config.manager_options import CERTIFICATE_ERROR, CERTIFICATE_WARN, COMMAND_SLOW
 from mgr.config.module_limits import COMMAND_WARN, limit_of
 from mgr.election.records import Presence
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
+from mgr.host.finder import module_reports
+from mgr.link import ModuleReport
 from mgr.pki.record import read_authority
 from mgr.store.mirror import CURRENT_WITHIN_S
 
@@ -74,6 +78,8 @@ class ManagerChecks:
         self._limits_reached: dict[str, str] = {}
         self._module_limits: tuple[tuple[str, str, str], ...] = ()
         self._scarce = False
+        self._installs = InstallWatch()
+        self._missing: tuple[Missing, ...] = ()
         self._expiring: tuple[Check, ...] = ()
         self._signer_seen_s = manager.clock.now()
 
@@ -83,7 +89,13 @@ class ManagerChecks:
         Call it after the modules have subscribed: the checks are about the modules' new state.
         """
         mirror, keys = self._manager.mirror, self._manager.keys
-        for prefix in (keys.modules, keys.quarantines, keys.module_deaths, keys.managers):
+        for prefix in (
+            keys.modules,
+            keys.quarantines,
+            keys.module_deaths,
+            keys.managers,
+            keys.installed,
+        ):
             mirror.subscribe(prefix, self.update)
         self._manager.config.subscribe(self.update_options)
         self._manager.identity.subscribe(self.update)
@@ -93,6 +105,7 @@ class ManagerChecks:
     def update(self, _changes: object = None) -> None:
         """Compute all checks again, except those of options, and replace those on the board."""
         own = self._manager.id
+        self._missing = self._missing_modules()
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
             *module_checks(self._modules.states()),
@@ -102,6 +115,7 @@ class ManagerChecks:
             *not_standby_checks(self._not_standby),
             *standby_module_checks(self._failed_standbys()),
             *outdated_checks(self._outdated()),
+            *install_checks(self._missing),
             *command_checks(self._slow_commands),
             *limit_checks(self._module_limits),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
@@ -154,6 +168,7 @@ class ManagerChecks:
             name: self._limits_reached.get(name, each.caller) for name, each in reached.items()
         }
         self._scarce = manager.space is not None and manager.space.is_scarce
+        self._missing = self._missing_modules()
         self._slow_commands = slow_commands(self._running(), self._command_slow_s)
         processes = manager.processes
         self._module_limits = () if processes is None else processes.reached_limits()
@@ -166,6 +181,7 @@ class ManagerChecks:
             self._silent_endpoints,
             self._limits_reached,
             self._scarce,
+            self._missing,
             self._slow_commands,
             self._module_limits,
         )
@@ -221,12 +237,26 @@ class ManagerChecks:
                 if report.standby_error:
                     yield presence.name, report.name, report.standby_error
 
+    def _reports(self) -> dict[str, Sequence[ModuleReport]]:
+        """Return what each manager that may lead says of its modules now."""
+        found: dict[str, Sequence[ModuleReport]] = {
+            each.name: each.modules for each in self._manager.view.presences() if each.warm
+        }
+        # Its own record may still be of its time as a standby.
+        return {**found, self._manager.id: module_reports(self._manager.catalogue)}
+
+    def _missing_modules(self) -> tuple[Missing, ...]:
+        manager = self._manager
+        installed = installed_modules(manager.mirror, manager.keys)
+        if not installed:
+            return ()
+        return self._installs.missing(installed, self._reports(), manager.clock.now())
+
     def _outdated(self) -> Iterator[tuple[str, str, str]]:
-        own = self._manager.id
-        for found in self._manager.catalogue.values():
-            if found.outdated:
-                yield own, found.name, found.outdated
-        for presence in self._manager.view.presences():
-            for report in presence.modules if presence.name != own else ():
-                if report.outdated:
-                    yield presence.name, report.name, report.outdated
+        missing = {(manager, name) for name, _, manager, _ in self._missing}
+        own, reports = self._manager.id, module_reports(self._manager.catalogue)
+        found = {each.name: each.modules for each in self._manager.view.presences()}
+        for manager, modules in {**found, own: reports}.items():
+            for report in modules:
+                if report.outdated and (manager, report.name) not in missing:
+                    yield manager, report.name, report.outdated

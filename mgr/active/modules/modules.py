@@ -40,7 +40,7 @@ from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import CrashHandler, ignore_crash
 from mgr.host.effects import Classification
 from mgr.host.execution import Execution, ModuleInstance, OnDied
-from mgr.host.finder import DiscoveredModule, always_on
+from mgr.host.finder import DiscoveredModule, always_on, no_module
 from mgr.host.imports import isolation
 from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.limits import Limits
@@ -151,7 +151,8 @@ class ActiveModules:
             InvalidArgumentError: It requires nothing, or that cannot be installed.
 
         """
-        return await sync_environment(self._manager.settings, self._manager.catalogue[name])
+        place = self._manager.catalogue[name].place
+        return await sync_environment(self._manager.settings, name, place)
 
     async def reload(self, name: str) -> ReloadResult:
         """Import the module's files again and restart the module if it is enabled.
@@ -177,6 +178,11 @@ class ActiveModules:
                 self.reconcile()
         runs = name in self._enabled and self._manager.abandoned_instances.find(name) is None
         return ReloadResult(runs=runs, digest=found.digest)
+
+    def forget(self, name: str) -> None:
+        """Remove the module ``name``, which is not enabled and whose files are gone."""
+        self._manager.forget_module(name)
+        self._callbacks.on_reloaded(no_module(name))
 
     def has_run(self, name: str) -> bool:
         """Return whether ``name`` was started in this term, from files that still exist."""
@@ -307,6 +313,7 @@ class ActiveModules:
                 place=found.place,
                 manifest=found.manifest,
                 libraries=self._environments.state(name, found.place).value,
+                package=found.installed,
             )
             for name, found in self._manager.catalogue.items()
         }

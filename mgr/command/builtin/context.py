@@ -17,6 +17,7 @@ from mgr.command.module_usage import MeasureUsage
 from mgr.command.registry import Registry
 from mgr.command.running import RunningCommand
 from mgr.config.history import ConfigHistory
+from mgr.config.installed_modules import InstalledModule, PackageVersion
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.module_api.manifest import Manifest
@@ -76,6 +77,7 @@ class ModuleInfo:
         effects_source: Origin of ``effects``: ``operator``, ``module``, ``table`` or ``nobody``.
         place: Where its code comes from.
         manifest: What it says it reaches; None if it has no manifest.
+        package: SHA-256 of the package it comes from; empty if it was not installed by command.
         libraries: Whether it has libraries of its own: ``-``, ``not made``, ``outdated``,
             ``current``.
 
@@ -92,6 +94,7 @@ class ModuleInfo:
     place: str = ""
     manifest: Manifest | None = None
     libraries: str = "-"
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,45 @@ class ModuleCatalogue(Protocol):
 
         Raises:
             InvalidArgumentError: They cannot be imported; nothing changed.
+
+        """
+        ...
+
+
+class Packages(Protocol):
+    """Installs modules on every manager: ``mgr.active.modules.package_installer``."""
+
+    def installed(self) -> Mapping[str, InstalledModule]:
+        """Return the records of what is installed, by module."""
+        ...
+
+    async def install(self, data: bytes, digest: str, *, by: str) -> tuple[str, ReloadResult]:
+        """Install a package whose SHA-256 is ``digest``; return the name of its module.
+
+        Raises:
+            InvalidArgumentError: It is damaged, does not load here, or there is a module of that
+                name that was not installed. Every manager keeps what it had.
+            TooLargeError: It, or all of them together, are above the limit. Nothing was changed.
+
+        """
+        ...
+
+    async def roll_back(self, name: str, *, by: str) -> tuple[PackageVersion, ReloadResult]:
+        """Install the version before the current one; that one can then be rolled back to.
+
+        Raises:
+            NotFoundError: The module was not installed.
+            InvalidArgumentError: There is no version before, or it cannot be used any more.
+
+        """
+        ...
+
+    async def uninstall(self, name: str) -> None:
+        """Remove a module from every manager; its options and entries stay.
+
+        Raises:
+            NotFoundError: It was not installed.
+            ConflictError: It is enabled.
 
         """
         ...
@@ -226,5 +268,6 @@ class BuiltinContext:
     mgr_map: Callable[[], Mapping[str, Any]]
     running: Callable[[], Sequence[RunningCommand]]
     usage: MeasureUsage
+    packages: Packages
     resign: GiveUpLeadership
     seals: Seals

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgr.access.caps import CHANGE_ACCESS, AccessRequest
-from mgr.command.builtin import module_info, module_top, quarantine
+from mgr.command.builtin import module_info, module_install, module_top, quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.render import table
@@ -53,6 +53,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             noun.reload,
         ),
         *noun.environment_commands(),
+        *module_install.commands(context),
         *module_info.commands(context),
         *module_top.commands(context),
         *quarantine.commands(context),

@@ -16,6 +16,10 @@ IN_MEMORY = {
     "config apply": "one transaction: tests/unit/command/test_builtin_config.py",
     "mgr module env sync": "changes files of a host, not the store",
     "module env sync": "the same command by its short name",
+    **dict.fromkeys(
+        ("mgr module install-package", "mgr module rollback", "mgr module uninstall"),
+        "tests/unit/active/modules/test_package_installer.py",
+    ),
     "auth join-token create": "needs a CA, and stores the token first: tests/unit/pki",
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",
     "log": "the cluster log is stored a moment later, the audit has the text (docs/adr/0054)",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import shutil
 import sys
 from dataclasses import replace
 
 import pytest
 
+from mgr.config.installed_modules import (
+    InstalledModule,
+    PackageVersion,
+    chunks,
+    encode,
+    installed_modules,
+)
 from mgr.host.finder import find_modules, module_reports
 from mgr.host.module_environment import digest_of
 from mgr.host.reload import (
@@ -18,6 +27,8 @@ from mgr.host.reload import (
     reread_files,
 )
 from mgr.settings import Settings
+from mgr.store.api import Delete
+from tests.support.module_archive import archive_of
 from tests.unit.standby.test_role import world_of
 
 TEXT = """
@@ -144,3 +155,69 @@ async def test_libraries_that_were_installed_while_this_host_was_down_are_missed
         (home / digest_of(requirements)).mkdir(parents=True)
         (home / "current").symlink_to(digest_of(requirements))
         assert (await reread_files(manager, "followed")).outdated == ""
+
+
+@pytest.fixture
+def installs(folder, tmp_path):
+    """A standby that takes packages, and what installs one for every manager."""
+
+    @contextlib.asynccontextmanager
+    async def standby_of():
+        async with world_of() as world:
+            settings = Settings(id="b", module_install=True, state_dir=str(tmp_path / "state"))
+            world.manager = replace(world.manager, settings=settings)
+            world.follower = ReloadFollower(world.manager, world.mirror.revision)
+
+            async def install(text, *, damage=False):
+                data = archive_of({"module.py": TEXT.format(text=text).encode()}, name="followed")
+                digest = hashlib.sha256(data).hexdigest()
+                version = PackageVersion(digest=digest, size=len(data), at="now")
+                for put in chunks(world.keys, digest, b"damaged" if damage else data):
+                    await world.put(put.key, put.value)
+                record = encode(InstalledModule(current=version))
+                await world.put(world.keys.installed_module("followed"), record)
+                await reloaded(world, f"of {text}")
+                return await world.follower.catch_up()
+
+            async def uninstall():
+                done = await world.store.commit([Delete(world.keys.installed_module("followed"))])
+                await world.mirror.wait_for_revision(done.revision, 5)
+
+            world.install, world.uninstall = install, uninstall
+            yield world
+
+    return standby_of
+
+
+async def test_a_standby_fetches_what_the_active_installed(installs):
+    """Each version, and it says which it has; what was uninstalled is forgotten."""
+    async with installs() as world:
+        assert await world.install("one") == {"followed": True}
+        assert text(world) == "one"
+        assert await world.install("two") == {"followed": True}
+        assert text(world) == "two"
+        [report] = module_reports(world.manager.catalogue)
+        found = installed_modules(world.mirror, world.keys)["followed"]
+        assert report.package == found.current.digest
+
+        await world.uninstall()
+        assert await world.follower.catch_up() == {"followed": False}
+        assert module_reports(world.manager.catalogue) == ()
+
+
+async def test_a_damaged_package_is_not_used_and_named(installs):
+    """The version before stays; a module that was never there is named too, until it is gone."""
+    async with installs() as world:
+        await world.install("first", damage=True)
+        [report] = module_reports(world.manager.catalogue)
+        assert "in etcd is damaged" in report.error
+        await world.uninstall()
+        await world.follower.catch_up()
+        assert module_reports(world.manager.catalogue) == ()
+
+        await world.install("one")
+        assert await world.install("two", damage=True) == {"followed": False}
+        assert text(world) == "one"
+        [report] = module_reports(world.manager.catalogue)
+        assert "in etcd is damaged" in report.outdated
+        assert report.can_run
