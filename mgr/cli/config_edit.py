@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +55,11 @@ class Change:
     type=click.Path(path_type=Path),
     help="Take the edited text from this file and open no editor.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would change, say what is wrong with it, and change nothing.",
+)
 @click.pass_obj
 def command(front: Front, who: str | None, file: Path | None, *, dry_run: bool) -> int:
     """Edit the options, all or those of section WHO, in $VISUAL, $EDITOR or vi.
@@ -78,9 +82,8 @@ def command(front: Front, who: str | None, file: Path | None, *, dry_run: bool) 
         return 0
     for line in change.lines():
         front.remark(line)
-    if dry_run:
-        return 0
-    return asyncio.run(_apply(invocation, version, change, "" if file else edited))
+    words = ("config", "check" if dry_run else "apply")
+    return asyncio.run(_send(invocation, words, version, change, "" if file else edited))
 
 
 def to_text(options: Mapping[str, Mapping[str, str]]) -> str:
@@ -161,14 +164,17 @@ async def _fetch(invocation: Invocation) -> tuple[int, Options]:
     return versions[0]["version"] if versions else 0, options
 
 
-async def _apply(invocation: Invocation, version: int, change: Change, edited: str) -> int:
+async def _send(
+    invocation: Invocation, words: Sequence[str], version: int, change: Change, edited: str
+) -> int:
+    """Have a change applied or checked; a text that is refused, and is in no file yet, is kept."""
     from mgr.client.async_client import AsyncClient  # noqa: PLC0415 - imports grpc
 
     document = {"version": version, "set": change.set, "rm": change.rm}
     async with AsyncClient(
         invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
     ) as client:
-        answer = await client.execute(("config", "apply"), data=json.dumps(document).encode())
+        answer = await client.execute(words, data=json.dumps(document).encode())
     if answer.retval < 0:
         kept = f"; your text is in {_keep(edited)}" if edited else ""
         return output.refusal(answer.retval, f"{answer.stderr}{kept}", invocation.format)

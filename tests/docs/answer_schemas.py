@@ -107,7 +107,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             command=TEXT, module=TEXT, thread=TEXT, state=TEXT, since=TIME, age_s=REAL, client=TEXT
         )
     ),
-    "config apply": fields(set=WHOLE, removed=WHOLE),
+    **dict.fromkeys(("config apply", "config check"), fields(set=WHOLE, removed=WHOLE)),
     "config assimilate-conf": TEXT,
     "config dump": some(
         fields(

@@ -67,6 +67,8 @@ def the_options_are_edited(mgrctl, tmp_path):
     assert "unrecognized config option 'mgr/nix'" in wrong.stderr
     [kept] = tmp_path.glob("mgrctl-options-*")
     assert kept.read_text().endswith("nix: x\n")
+    tried = mgrctl("config", "edit", "--from", kept, "--dry-run")
+    assert (tried.returncode, "unrecognized config option 'mgr/nix'" in tried.stderr) == (22, True)
     assert (same.returncode, same.stderr) == (0, "nothing changed\n")
     assert mgrctl("config", "get", "mgr", "mgr/hello/place").stdout == "Oslo\n"
     assert mgrctl("config", "get", "mgr", "mgr/hello/api_token").stdout == f"{SECRET}\n"

@@ -18,7 +18,8 @@ from mgr.config.schema import OptionSpec
 from mgr.config.values import StoredOption, sections_of
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
-from mgr.store.api import Delete
+from mgr.store.api import Delete, Put
+from mgr.store.limits import check_commit
 from mgr.text import one_line
 
 WHO = "name=who,type=CephString"
@@ -214,6 +215,18 @@ class _Config:
 
     async def apply(self, call: Call) -> Reply:
         order = _order(call.inbuf)
+        if operations := self._prepared(order):
+            await self._context.history.commit(
+                operations, "apply", by=author_of(call.caller), after=order.version
+            )
+        return _counts(order)
+
+    async def check(self, call: Call) -> Reply:
+        order = _order(call.inbuf)
+        check_commit(self._prepared(order))
+        return _counts(order)
+
+    def _prepared(self, order: _Order) -> list[Put | Delete]:
         puts = [
             self._values.prepare(who, _normal(name), value, known_types=self._known_types())
             for who, name, value in order.set
@@ -221,11 +234,7 @@ class _Config:
         for who, _ in order.rm:
             sections_of(who)
         removals = [Delete(self._context.keys.option(who, _normal(name))) for who, name in order.rm]
-        if puts or removals:
-            await self._context.history.commit(
-                [*puts, *removals], "apply", by=author_of(call.caller), after=order.version
-            )
-        return Reply({"set": len(puts), "removed": len(removals)}, plain="")
+        return [*puts, *removals]
 
     async def minimal_conf(self, _call: Call) -> Reply:
         fsid = str(self._values.manager_option("fsid"))
@@ -344,6 +353,12 @@ def _history_commands(noun: _Config) -> list[BuiltinCommand]:
             noun.apply,
         ),
         builtin(
+            "config check",
+            "Say whether config apply would take the values of this JSON (-i FILE); change nothing",
+            "r",
+            noun.check,
+        ),
+        builtin(
             "config generate-minimal-conf",
             "Generate a minimal conf: the cluster's id and the addresses of its managers",
             "r",
@@ -357,6 +372,10 @@ def _order(text: str) -> _Order:
         return msgspec.json.decode(text, type=_Order)
     except msgspec.MsgspecError as error:
         raise InvalidArgumentError(f"-i: {error}") from None
+
+
+def _counts(order: _Order) -> Reply:
+    return Reply({"set": len(order.set), "removed": len(order.rm)}, plain="")
 
 
 def _normal(name: str) -> str:

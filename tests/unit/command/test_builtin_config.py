@@ -21,9 +21,11 @@ async def test_changes_are_applied_together_after_the_version_that_they_build_on
             "rm": [["mgr", "mgr/hello/place"]],
         }
 
+        checked = await at.json("config", "check", inbuf=json.dumps(order))
         first = await at.run("config", "apply", inbuf=json.dumps(order))
         again = await at.run("config", "apply", inbuf=json.dumps(order))
 
+        assert checked == {"set": 1, "removed": 1}
         assert (first.retval, again.retval) == (0, -errno.EBUSY)
         assert "the newest version is 2, not 1" in again.stderr
         [option] = await at.json("config", "dump")
@@ -45,10 +47,10 @@ async def test_changes_are_applied_together_after_the_version_that_they_build_on
 async def test_an_order_that_cannot_be_applied_changes_nothing(text, error):
     """Whatever part of it is wrong."""
     async with builtin_commands() as at:
-        answer = await at.run("config", "apply", inbuf=text)
-
-        assert answer.retval == -errno.EINVAL
-        assert error in answer.stderr
+        for command in ("apply", "check"):
+            answer = await at.run("config", command, inbuf=text)
+            assert answer.retval == -errno.EINVAL
+            assert error in answer.stderr
         assert await at.json("config", "dump") == []
 
 
