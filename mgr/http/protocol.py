@@ -18,6 +18,8 @@ HEAD_BYTES_MAX: Final = 16 << 10
 HEADERS_MAX: Final = 100
 PIPELINED_MAX: Final = 16
 """Limit of requests that a client sends before the answer to the first one."""
+FRAMING_BYTES_MAX: Final = 16 << 10
+"""Limit of what stands between two parts of a chunked body, and after the last: trailers."""
 
 
 class TooManyHeadersError(Exception):
@@ -46,6 +48,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._in_head = True
         self._head_bytes = 0
+        self._framing_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See ``asyncio.Protocol``."""
@@ -75,7 +78,9 @@ class LimitedProtocol(HttpToolsProtocol):
                     return
                 piece = rest
             if piece and not self.transport.is_closing():
+                self._framing_bytes += len(piece)
                 super().data_received(piece)
+                self._check_framing()
             if len(self.pipeline) > PIPELINED_MAX:
                 self._limits.reached("http_pipelined", self._connection.address)
                 self.transport.abort()
@@ -86,7 +91,12 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Refuse more than ``HEADERS_MAX`` headers."""
+        """Refuse more than ``HEADERS_MAX`` headers; ignore trailers.
+
+        The parser calls this for trailers too, and a trailer must not pass for a header.
+        """
+        if not self._in_head:
+            return
         if len(self.headers) >= HEADERS_MAX:
             raise TooManyHeadersError
         super().on_header(name, value)
@@ -95,8 +105,14 @@ class LimitedProtocol(HttpToolsProtocol):
         """Note that the head is complete."""
         self._in_head = False
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._table.begin_answer(self._connection)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Note that a part of the body arrived."""
+        self._framing_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the next bytes are those of another head."""
@@ -124,6 +140,12 @@ class LimitedProtocol(HttpToolsProtocol):
         room = HEAD_BYTES_MAX - self._head_bytes
         self._head_bytes += min(len(piece), room)
         return piece[:room], piece[room:]
+
+    def _check_framing(self) -> None:
+        # The parser joins a trailer's parts again for each packet.
+        if not self._in_head and self._framing_bytes > FRAMING_BYTES_MAX:
+            self._limits.reached("http_framing", self._connection.address)
+            self.transport.abort()
 
     def _refuse_head(self) -> None:
         self._limits.reached("http_head", self._connection.address)

@@ -123,6 +123,26 @@ async def test_a_large_head_of_http_is_refused(target, size):
     assert target.memory_bytes() < 400 * MIB
 
 
+@pytest.mark.parametrize("path", ["/livez", "/"])
+async def test_a_large_trailer_of_http_is_refused(target, path):
+    """A2 by another way: what follows the last part of a chunked body was joined anew as well."""
+
+    async def send(body):
+        host, port, tls = target.https
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        with contextlib.suppress(OSError):
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\n".encode())
+            writer.write(b"Transfer-Encoding: chunked\r\n\r\n" + body)
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    await together(map(send, (b"0\r\nx: " + b"a" * (20 * MIB), b"1\r\na\r\n" * MIB)))
+
+    assert await probes(target) == [200, 200]
+    assert target.memory_bytes() < 400 * MIB
+
+
 async def test_probes_are_answered_beside_half_sent_requests(target):
     """A3 and A9: more than a thousand of them, and idle connections to both ports."""
     host, port, _ = target.https

@@ -110,6 +110,43 @@ async def test_a_head_of_the_largest_size_is_answered():
         writer.close()
 
 
+CHUNKED = b"POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0\r\nx: " + b"a" * (20 << 20),
+        b"0\r\n" + b"x: y\r\n" * (1 << 20),
+        b"1;" + b"a" * (20 << 20),
+    ],
+    ids=["trailer", "trailers", "extension of a chunk"],
+)
+async def test_what_a_chunked_body_has_beside_its_data_is_limited(body):
+    """The parser joins a trailer again for each packet, as it does a header."""
+    async with serving() as server:
+        before_s = time.thread_time()
+        await server.send(CHUNKED + body)
+        took_s = time.thread_time() - before_s
+        assert await server.probe() == 200
+
+    assert "http_framing" in server.limits.recent()
+    assert took_s < 1.0  # sending twenty megabytes included: the client is in this thread too
+
+
+async def test_a_chunked_body_of_any_size_is_read_and_its_trailers_are_not_headers():
+    """What is before the limit stays valid, and the next request is answered as well."""
+    async with serving() as server:
+        chunks = b"1;a=b\r\nx\r\n" * 20_000
+        trailers = b"0\r\n" + b"authorization: x\r\n" * 200 + b"\r\n"
+        last = GET + b"Connection: close\r\n\r\n"
+        answer = await server.send(CHUNKED + chunks + trailers + last)
+
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert not server.limits.recent()
+
+
 @pytest.fixture
 def few(monkeypatch):
     """Twenty connections of an address at most."""
