@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from mgr.access.identity import NAMELESS, Identity, Kind
 from mgr.errors import NotAuthenticatedError
+from mgr.x509_errors import UNUSABLE
 
 PEM: Final = b"-----BEGIN"
 NAMES_MAX: Final = 64
@@ -48,7 +49,7 @@ def read_certificate(data: bytes) -> ClientCertificate:
         certificate = load(data)
         names = [*_common_names(certificate), *_alternative_names(certificate)]
         expires_s = certificate.not_valid_after_utc.timestamp()
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+    except UNUSABLE as error:
         raise NotAuthenticatedError(f"the client certificate cannot be read: {error}") from None
     for identity in names:
         if not identity.name.isprintable():

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import grpc
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from mgr.client.blocking import run
@@ -37,6 +36,7 @@ from mgr.rpc.status import error_of
 from mgr.rpc.v1.certificate_pb2 import JoinRequest, JoinResponse
 from mgr.rpc.v1.certificate_pb2_grpc import CertificateServiceStub
 from mgr.tls import CA_FILE, CLIENT_FILE, Tls
+from mgr.x509_errors import UNUSABLE
 
 TIMEOUT_S: Final = 30.0
 JOIN_PORT: Final = 7401
@@ -156,7 +156,7 @@ async def _pinned_authority(address: str, pin: str) -> bytes:
 
     """
     for presented in await _presented_chain(address):
-        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+        with contextlib.suppress(*UNUSABLE):
             certificate = x509.load_der_x509_certificate(presented)
             if pin_of(certificate) == pin:
                 return certificate.public_bytes(serialization.Encoding.PEM)

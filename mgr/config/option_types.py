@@ -70,7 +70,7 @@ def refuse(why: str) -> InvalidArgumentError:
 
 
 def _whole(text: str, bounds: tuple[int, int]) -> int:
-    if not re.fullmatch(r"\s*[+-]?[0-9]+", text):
+    if not re.fullmatch(r"[ \t\n\v\f\r]*[+-]?[0-9]+", text):
         raise refuse(f"Expected option value to be integer, got '{text}'")
     return _within(_number(text), text, bounds)
 

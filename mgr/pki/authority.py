@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mgr.errors import InvalidArgumentError, InvalidSettingError
+from mgr.x509_errors import UNUSABLE
 
 AUTHORITY_LIFETIME: Final = dt.timedelta(days=3650)
 BACKDATED: Final = dt.timedelta(minutes=5)
@@ -27,7 +28,6 @@ SUBJECT_NAME: Final = re.compile(r"[A-Za-z0-9@_.:-]{1,64}")
 """Valid names in certificates. X.509 limits a common name to 64 characters."""
 CSR_BYTES_MAX: Final = 16 << 10
 NAMES_MAX: Final = 64
-UNUSABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +179,12 @@ def is_proven(certificate: x509.Certificate, request: bytes, proof: bytes) -> bo
 
     See ``mgr.pki.private_key.prove``.
     """
-    key = certificate.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return False
     try:
+        key = certificate.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
         key.verify(proof, request, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+    except (InvalidSignature, *UNUSABLE):
         return False
     return True
 
@@ -203,8 +203,11 @@ def load_certificate(pem: str | bytes) -> x509.Certificate:
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return the common name; empty if there is none, or several."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    """Return the common name; empty if there is none, or several, or it cannot be read."""
+    try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except UNUSABLE:
+        return ""
     return str(names[0].value) if len(names) == 1 else ""
 
 

@@ -12,6 +12,7 @@ from mgr.addresses import split_address
 from mgr.pki.authority import Subject
 from mgr.pki.join_token import MANAGER_PREFIX
 from mgr.settings import Settings
+from mgr.x509_errors import UNUSABLE
 
 EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - compared, not bound
 
@@ -48,10 +49,10 @@ def manager_subject(settings: Settings, extra: Iterable[str] = ()) -> Subject:
 
 
 def addresses_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the DNS names and IP addresses in ``certificate``."""
+    """Return the DNS names and IP addresses in ``certificate``; none if they cannot be read."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, *UNUSABLE):
         return ()
     addresses = map(str, names.get_values_for_type(x509.IPAddress))
     return (*names.get_values_for_type(x509.DNSName), *addresses)

@@ -32,6 +32,7 @@ from mgr.settings import Settings
 from mgr.store.api import Reader
 from mgr.store.keys import Keys
 from mgr.worker.guard_link import GuardLink
+from mgr.x509_errors import UNUSABLE
 
 UNPROTECTED: Final = "unprotected: it listens without TLS and client certificates"
 RENEW_AT: Final = 0.5
@@ -175,7 +176,7 @@ def _reports(settings: Settings, *, renews: bool) -> tuple[CertificateReport, ..
         name = getattr(settings, setting)
         try:
             certificates = x509.load_pem_x509_certificates(Path(name).read_bytes()) if name else []
-        except (OSError, ValueError):
+        except (OSError, *UNUSABLE):
             continue
         if not certificates:
             continue

@@ -29,9 +29,18 @@ from mgr.config.values import sections_of
 from mgr.errors import MgrError
 from mgr.likeness import Typed
 from mgr.link import UNREADABLE, from_guard, from_worker
-from mgr.pki.authority import Authority, Subject, requested_key
+from mgr.pki.authority import (
+    Authority,
+    Subject,
+    common_name,
+    has_signed,
+    is_proven,
+    load_certificate,
+    requested_key,
+)
 from mgr.pki.join_token import JoinToken
 from mgr.pki.private_key import PrivateKey
+from mgr.pki.subject import addresses_of
 from mgr.pki.token_text import TokenText
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.fleet_codec import daemon_status_in, open_request_in
@@ -224,6 +233,13 @@ def _frames(data: bytes) -> None:
     assert sum(len(message) for _, message in found) <= len(data)
 
 
+def _presented(data: bytes) -> None:
+    certificate = load_certificate(data)
+    assert not (common_name(certificate) and is_proven(certificate, SIGNING_REQUEST, data))
+    has_signed(load_certificate(CERTIFICATE), certificate)
+    addresses_of(certificate)
+
+
 def _tokens(text: str) -> None:
     _quietly(TokenText.parse, text)
     for header in (text, f"Bearer {text}"):
@@ -264,6 +280,7 @@ TARGETS = (
     Target("tokens and names", _tokens, [*TOKEN_TEXTS, "host.a host.*", "uri:a:b dns:*.x"]),
     Target("signing request", requested_key, [SIGNING_REQUEST]),
     Target("client certificate", read_certificate, [CERTIFICATE]),
+    Target("presented certificate", _presented, [CERTIFICATE]),
     Target(
         "json",
         msgspec.json.decode,
