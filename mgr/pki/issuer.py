@@ -27,12 +27,23 @@ from mgr.pki.signer import (
     NOT_VALID,
     Signer,
     SigningOrder,
+    check_not_running,
     find_token,
     joining_subject,
+    presence_of,
     renewed_subject,
 )
 from mgr.pki.token_text import TokenText
-from mgr.store.api import FencedWriter, LeaseGrant, Modified, Operation, Put
+from mgr.store.api import (
+    ABSENT,
+    Compare,
+    Created,
+    FencedWriter,
+    LeaseGrant,
+    Modified,
+    Operation,
+    Put,
+)
 from mgr.store.keys import Keys
 
 CAPS: Final = {"daemon": "profile daemon", "manager": "profile manager"}
@@ -132,19 +143,21 @@ class CertificateIssuer:
 
         Raises:
             NotAuthorizedError: There is no such token, or not any more.
-            NotPermittedError: The token is not for this name, or the CA's key is not here.
+            NotPermittedError: The token is not for this name, a manager of this name runs, or the
+                CA's key is not here.
             InvalidArgumentError: The request is malformed.
             StoreError: See ``FencedStore.commit``.
 
         """
         order = SigningOrder(request, name, tuple(addresses), token_id=ident, secret=secret)
         record, token = find_token(self._mirror, self._keys, ident, secret)
-        joining_subject(token, order)
+        subject = joining_subject(token, order)
         ca = self._sealed.record().certificate
         # Before the token is used up: this manager may not have it.
         passphrase = await asyncio.to_thread(self._sealed.passphrase) if token.signer else b""
         if token.used_key:
             return Issued(token.certificate, ca, token.profile == "manager", passphrase)
+        check_not_running(self._mirror, self._keys, subject)
         digest = key_digest(request)
         rights = self._rights_of(name, token)
         certificate = await self._signer.sign(order)
@@ -152,8 +165,11 @@ class CertificateIssuer:
             token, used_for=name, used_key=digest, certificate=certificate
         )
         operations = [Put(record.key, encode_token(used), record.lease), *rights, *along]
+        unchanged: list[Compare] = [Modified(record.key, record.mod_revision)]
+        if subject.server:
+            unchanged.append(Created(presence_of(self._keys, name), ABSENT))
         try:
-            await self._fenced.commit(operations, [Modified(record.key, record.mod_revision)])
+            await self._fenced.commit(operations, unchanged)
         except ConflictError:
             raise NotAuthorizedError(NOT_VALID) from None
         log.info(

@@ -124,6 +124,7 @@ class LocalSigner:
         else:
             _, token = find_token(mirror, keys, order.token_id, order.secret)
             subject = joining_subject(token, order)
+            check_not_running(mirror, keys, subject)
         if self._authority is None:
             self._authority = await self._sealed.open()
         lifetime = dt.timedelta(seconds=self._lifetime_s())
@@ -169,6 +170,25 @@ def joining_subject(token: JoinToken, order: SigningOrder) -> Subject:
         raise NotAuthorizedError(NOT_VALID)
     manager = token.profile == "manager"
     return Subject(name, server=manager, addresses=order.addresses if manager else ())
+
+
+def check_not_running(mirror: Reader, keys: Keys, subject: Subject) -> None:
+    """Check that no manager runs whose name a token would give to another one.
+
+    Raises:
+        NotPermittedError: One does.
+
+    """
+    if subject.server and mirror.get(presence_of(keys, subject.name)) is not None:
+        raise NotPermittedError(
+            f"'{subject.name}' runs: stop it before a manager joins under its name, or join under "
+            "another one"
+        )
+
+
+def presence_of(keys: Keys, name: str) -> str:
+    """Return the key that exists while the manager runs whose certificate has ``name``."""
+    return keys.manager(name.removeprefix(MANAGER_PREFIX))
 
 
 def renewed_subject(mirror: Reader, keys: Keys, ca: x509.Certificate, presented: bytes) -> Subject:

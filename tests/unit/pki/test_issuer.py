@@ -21,9 +21,10 @@ from mgr.pki.join_token import JoinToken, new_token
 from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
 from mgr.pki.record import AuthorityRecord, encode_authority
 from mgr.pki.sealed_authority import SealedAuthority
-from mgr.pki.signer import LocalSigner
+from mgr.pki.signer import LocalSigner, SigningOrder
 from mgr.pki.subject import addresses_of
 from mgr.pki.token_text import TokenText
+from mgr.store.api import Put
 from mgr.tls import PASSPHRASE_FILE
 from tests.support.leading import leading
 
@@ -42,8 +43,8 @@ class Signing:
 
     def of(self, term):
         sealed = SealedAuthority(term.mirror, term.keys, str(self.folder))
-        signer = LocalSigner(sealed, lambda: HOUR_S)
-        return CertificateIssuer(sealed, term.fenced, term.store, signer)
+        self.signer = LocalSigner(sealed, lambda: HOUR_S)
+        return CertificateIssuer(sealed, term.fenced, term.store, self.signer)
 
     async def token(self, profile="daemon", name="host.*", **more):
         text, _ = await self.issuer.create_token(
@@ -248,6 +249,36 @@ async def test_a_manager_gets_its_addresses_and_no_passphrase(tmp_path):
         assert addresses_of(load_certificate(manager.certificate)) == ("b", "10.0.0.2")
         assert (daemon.manager, addresses_of(load_certificate(daemon.certificate))) == (False, ())
         assert at.caps("mgr.b") == CAPS["manager"]
+
+
+async def test_no_manager_joins_under_the_name_of_one_that_runs(tmp_path):
+    """Whoever has a token for any name could be the active otherwise. One that ended comes back."""
+    async with signing(tmp_path) as at:
+        text, key = await at.token("manager", "mgr.*"), PrivateKey()
+        first = await at.join(text, "mgr.b", key)
+        await at.term.fenced.put(at.term.keys.manager("b"), "{}")
+        again = await at.token("manager", "mgr.*")
+        with pytest.raises(NotPermittedError, match="'mgr.b' runs: stop it"):
+            await at.join(again, "mgr.b")
+        assert at.issuer.tokens()[again.id].used_for == ""
+        # A repetition of the call whose answer was lost, after the manager has started.
+        assert (await at.join(text, "mgr.b", key)).certificate == first.certificate
+        order = SigningOrder(key.request("mgr.b"), "mgr.b", token_id=again.id, secret=again.secret)
+        with pytest.raises(NotPermittedError, match="'mgr.b' runs"):
+            await at.signer.sign(order)
+
+        await at.term.fenced.delete(at.term.keys.manager("b"))
+        assert (await at.join(again, "mgr.b")).manager
+
+
+async def test_a_view_that_is_behind_does_not_give_the_name_of_a_manager_away(tmp_path):
+    """The transaction that uses the token compares it as well."""
+    async with signing(tmp_path) as at:
+        text = await at.token("manager", "mgr.*")
+        await at.term.store.commit([Put(at.term.keys.manager("b"), "{}")])
+        assert at.term.mirror.get(at.term.keys.manager("b")) is None
+        with pytest.raises(NotAuthorizedError):
+            await at.join(text, "mgr.b")
 
 
 async def test_a_manager_becomes_a_signer_if_the_operator_says_so(tmp_path):
