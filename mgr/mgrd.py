@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run ``mgrd``, or one of the commands that make something for it."""
+    # gRPC's core writes to standard error by itself, a line for each request that it refuses: any
+    # client could fill the log. Its errors reach our own code as well. The worker inherits it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if sys.argv[1:2] and sys.argv[1] in SETUP_COMMANDS:
         # By name: a manager need not load them.
         importlib.import_module("mgr.setup.main").main()

@@ -16,6 +16,7 @@ from mgr.access.identity import Caller
 from mgr.clock import CLOCK
 from mgr.errors import InternalError, InvalidArgumentError, MgrError
 from mgr.log_throttle import LogThrottle
+from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer, access_request, address_of
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.limits import OURS, REPORT, StreamLimits, bytes_max, too_large_error, too_many_error
@@ -50,12 +51,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         enforcer: GateEnforcer,
         streams: StreamLimits,
         unread: UnreadAnswers,
+        arriving: ArrivingRequests,
     ) -> None:
         """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them.
 
         Streams end with their client's right to have them; ``streams`` limits how many are open,
-        ``unread`` how much of what was sent may be unread.
+        ``unread`` how much of what was sent may be unread; ``arriving`` reads single requests.
         """
+        self._arriving = arriving
         self._unread = unread
         self._authorizer = authorizer
         self._stream_limits = streams
@@ -78,7 +81,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         return self._wrapped[method]
 
     def _wrap(self, handler: Any, method: str) -> Any:
-        kind, maker = _kind(handler)
+        kind = _kind(handler)
         behaviour = self._enforcer.behaviour(
             method, getattr(handler, kind), reads=handler.request_streaming
         )
@@ -86,8 +89,31 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             behaviour = self._unary(behaviour)
         else:
             behaviour = self._stream(behaviour, method, pushes=not handler.request_streaming)
+        check = partial(self._authorizer.check, method)
+        return self._served(handler, _edge(behaviour, check, method), method)
+
+    def _served(self, handler: Any, behaviour: Behaviour, method: str) -> Any:
+        """Return ``handler`` with another ``behaviour``, which gets its single request from here.
+
+        To gRPC every call streams its requests. It would wait for a single one without a limit.
+        """
+        served = behaviour
+        if not handler.request_streaming:
+
+            async def served(_requests: Any, context: Context) -> Any:
+                try:
+                    request = await self._arriving.read(context)
+                except MgrError as error:
+                    request = MalformedMessage(error)
+                return await behaviour(request, context)
+
+        maker = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
         return maker(
-            _edge(behaviour, partial(self._authorizer.check, method), method),
+            served,
             request_deserializer=lenient(handler.request_deserializer, method),
             response_serializer=handler.response_serializer,
         )
@@ -126,26 +152,32 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
         Its streams are counted as well, by address: whoever TLS lets in may open them.
         """
-        kind, maker = _kind(handler)
+        kind = _kind(handler)
+        behaviour = getattr(handler, kind)
         if not method.startswith(HEALTH):
             # Reflection's own handler is a generator; to it a malformed request is an empty one.
-            deserialize = handler.request_deserializer
-            return handler._replace(request_deserializer=_empty_if_malformed(deserialize))
-        behaviour = getattr(handler, kind)
+            return handler._replace(
+                request_deserializer=_empty_if_malformed(handler.request_deserializer),
+                **{kind: self._counted_generator(behaviour, method)},
+            )
 
         async def counted_stream(request: Any, context: Context) -> Any:
             with self._stream_limits.counted(method, Caller.anonymous(address_of(context))):
                 return await behaviour(request, context)
 
-        return maker(
-            _edge(
-                behaviour if kind == "unary_unary" else counted_stream,
-                lambda _request, _context: None,
-                method,
-            ),
-            request_deserializer=lenient(handler.request_deserializer, method),
-            response_serializer=handler.response_serializer,
-        )
+        opened = behaviour if kind == "unary_unary" else counted_stream
+        return self._served(handler, _edge(opened, lambda _request, _context: None, method), method)
+
+    def _counted_generator(self, behaviour: Any, method: str) -> Any:
+        async def generate(requests: Any, context: Context) -> Any:
+            try:
+                with self._stream_limits.counted(method, Caller.anonymous(address_of(context))):
+                    async for answer in behaviour(requests, context):
+                        yield answer
+            except MgrError as error:
+                await refuse(context, error)
+
+        return generate
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:
@@ -174,12 +206,10 @@ def internal(doing: str, error: Exception) -> InternalError:
     return InternalError("internal error: the manager's log has the reason")
 
 
-def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:
+def _kind(handler: Any) -> str:
     if handler.request_streaming:
-        return "stream_stream", grpc.stream_stream_rpc_method_handler
-    if handler.response_streaming:
-        return "unary_stream", grpc.unary_stream_rpc_method_handler
-    return "unary_unary", grpc.unary_unary_rpc_method_handler
+        return "stream_stream"
+    return "unary_stream" if handler.response_streaming else "unary_unary"
 
 
 def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:

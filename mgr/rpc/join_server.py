@@ -25,6 +25,8 @@ CALLS_MAX: Final = 64
 HANDSHAKE_MS: Final = 5_000
 CONNECTIONS_SHARE: Final = 16
 """Part of the process's file descriptors that may be connections of this port: a sixteenth."""
+CONNECTIONS_MAX: Final = 256
+"""And no more than these: each may make gRPC hold a request's headers of some megabytes."""
 CONNECTION_AGE_MS: Final = 30_000
 """Whoever joins makes one call: a connection has no reason to stay."""
 SETTING: Final = "join_listen"
@@ -39,6 +41,10 @@ _OPTIONS: Final = (
     ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_idle_ms", CONNECTION_AGE_MS),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    # gRPC applies its limits of metadata and streams to whoever has acknowledged them only.
+    ("grpc.http2.settings_timeout", HANDSHAKE_MS),
+    ("grpc.server.max_pending_requests", CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * CALLS_MAX),
 )
 
 
@@ -73,7 +79,10 @@ async def serve_join(
         interceptors=[interceptor],
         options=[
             *_OPTIONS,
-            ("grpc.max_allowed_incoming_connections", connections_max(CONNECTIONS_SHARE)),
+            (
+                "grpc.max_allowed_incoming_connections",
+                min(CONNECTIONS_MAX, connections_max(CONNECTIONS_SHARE)),
+            ),
         ],
         maximum_concurrent_rpcs=CALLS_MAX,
     )

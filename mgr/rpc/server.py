@@ -18,6 +18,7 @@ from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.host.server_tls import ServerTls
 from mgr.pki.signer import ManagerSigner
+from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.certificate import CertificateServicer
@@ -145,8 +146,14 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
     limits = limits or ClientLimits(clock.now)
     total, unread = StreamLimits(limits, settings.grpc_streams_max), UnreadAnswers(limits)
-    edge = StatusInterceptor(authorizer, enforcer, total, unread)
-    server = grpc.aio.server(interceptors=[edge], options=_options(settings))
+    arriving = ArrivingRequests(limits)
+    edge = StatusInterceptor(authorizer, enforcer, total, unread, arriving)
+    server = grpc.aio.server(
+        interceptors=[edge],
+        options=_options(settings),
+        # Of all connections, those included whose request has not arrived.
+        maximum_concurrent_rpcs=2 * settings.grpc_streams_max,
+    )
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, unread)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager = ManagerServicer(
@@ -167,7 +174,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     await server.start()
     join = await serve_join(
-        settings, joins, StatusInterceptor(by_token, enforcer, total, unread), tls
+        settings, joins, StatusInterceptor(by_token, enforcer, total, unread, arriving), tls
     )
     local = LocalServer(methods_of(commands, manager, enforcer), clock, total, unread, tasks)
     await local.listen(settings)
@@ -261,4 +268,6 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", connections_max(GRPC_SHARE)),
         # A connection that does not finish its handshake has a file descriptor for so long.
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        # gRPC applies its limits of metadata and streams to whoever has acknowledged them only.
+        ("grpc.http2.settings_timeout", HANDSHAKE_MS),
     ]

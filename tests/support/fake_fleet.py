@@ -18,6 +18,7 @@ from mgr.access.table import Access
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.errors import MgrError, NotActiveError, ReplacedError
+from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import value_of
 from mgr.rpc.gated import GateEnforcer
@@ -144,6 +145,7 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
             GateEnforcer(gate, CLOCK, hold_s=1),
             StreamLimits(limits := ClientLimits(CLOCK.now), 1000),
             UnreadAnswers(limits),
+            ArrivingRequests(limits),
         )
         self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
