@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from mgr.access.caps import CHANGE_ACCESS, AccessRequest, Caps, Subject
+from mgr.access.caps import CHANGE_ACCESS, HEALTH, JOIN, AccessRequest, Caps, Subject
 from mgr.access.identity import EVERYBODY, INTERNAL_CALLER, Caller, Identity, Kind
 from mgr.access.protection import Protection, decode
 from mgr.access.roles import BUILTIN_ROLES
@@ -29,6 +29,10 @@ __all__ = ["EVERYBODY", "INTERNAL_CALLER", "Access", "Caller", "Rights", "stored
 ADMINISTRATOR: Final = "allow *"
 CHANGES: Final = AccessRequest("auth caps", CHANGE_ACCESS)
 """The request that only an administrator may make."""
+KNOWN_MAX: Final = 4096
+"""Remembered results of checks; above it all are forgotten."""
+BY_ARGUMENTS: Final = frozenset({JOIN, HEALTH})
+"""Requests whose grants look at their arguments without a condition that says so."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,10 @@ class Access:
         self._keys = keys
         self.tokens: Final = Tokens(mirror, keys)
         self._throttle = LogThrottle(CLOCK.now)
+        # Who may do what, whatever the arguments; False: it depends on them. None: nothing is
+        # remembered, because nobody says when the table changes. A check of before a change writes
+        # into the dictionary of before.
+        self._known: dict[tuple[Caller, str, str, str], bool] | None = None
         self.on_refusal: Callable[[Caller, AccessRequest], None] = lambda _caller, _request: None
         """Called with each refusal, on the thread that asked."""
 
@@ -79,19 +87,38 @@ class Access:
         found = self.protection
         return bool(self._mirror.list(self._keys.access)) if found is None else found.required
 
-    def check(self, caller: Caller, request: AccessRequest) -> None:
+    def forget(self, _changes: object = None) -> None:
+        """Forget the results of checks: the table changes now. Called once, they are kept."""
+        self._known = {}
+
+    def check(self, caller: Caller, request: AccessRequest) -> bool:
         """Raise unless ``caller`` may do what ``request`` describes.
+
+        Returns whether it may do so with any arguments, until the table changes.
 
         Raises:
             NotAuthenticatedError: It shows no certificate or token, or what it showed has ended.
             NotAuthorizedError: It may not; the message names the missing capability.
 
         """
+        known = self._known
+        key = (caller, request.command, request.perm, request.module)
+        if known and known.get(key) and not _expired(caller):
+            return True
         error = self.refusal(caller, request)
         if error is not None:
             self._log_refusal(caller, request, error)
             self.on_refusal(caller, request)
             raise error
+        if known is None:
+            return False
+        if key not in known:
+            if len(known) >= KNOWN_MAX:
+                known.clear()
+            known[key] = request.command not in BY_ARGUMENTS and self.is_allowed(
+                caller, AccessRequest(request.command, request.perm, request.module)
+            )
+        return known[key]
 
     def note_unauthenticated(self, address: str, what: str) -> None:
         """Note that a client at ``address`` showed nothing valid when it asked for ``what``."""
@@ -229,11 +256,15 @@ class Access:
 
     def _ended(self, caller: Caller) -> str:
         """Return why the credentials of ``caller`` are not valid any more; empty if they are."""
-        if caller.expires_s is not None and caller.expires_s <= wall_s():
+        if _expired(caller):
             return f"the {'token' if caller.token_id else 'client certificate'} has expired"
         if caller.token_id and self.tokens.find(caller.token_id) is None:
             return "the token was removed"
         return ""
+
+
+def _expired(caller: Caller) -> bool:
+    return caller.expires_s is not None and caller.expires_s <= wall_s()
 
 
 class _Changed:

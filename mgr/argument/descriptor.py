@@ -10,7 +10,7 @@ type: ``range``, ``strings``, ``goodchars``. All behind a lone ``--`` have posit
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -102,12 +102,18 @@ class Signature:
 
     Attributes:
         prefix: The literal words, joined by a blank; a request names the command by them.
+        words: The same, one by one.
         arguments: The arguments in the order in which bare words fill them.
 
     """
 
     prefix: str
     arguments: tuple[Argument, ...] = ()
+    words: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Split the prefix once: each request compares its words."""
+        object.__setattr__(self, "words", tuple(self.prefix.split()))
 
     @staticmethod
     def parse(text: str) -> Signature:
@@ -118,11 +124,6 @@ class Signature:
 
         """
         return _parse(text)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The literal words."""
-        return tuple(self.prefix.split())
 
     def argument(self, name: str) -> Argument | None:
         """Return the argument called ``name``, None if there is none."""

@@ -26,8 +26,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -47,7 +47,7 @@ from mgr.command.command_errors import (
 from mgr.command.job import Attempt, Job
 from mgr.command.journal import Journal
 from mgr.command.protocols import CommandGate, Runner
-from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.command.registry import Command, Registry
 from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
 from mgr.errors import (
@@ -86,7 +86,8 @@ class Dispatcher:
     begin; a mutating one that has begun goes on, and its result is recorded for a retry.
 
     Attributes:
-        permit: Raises ``NotAuthorizedError`` if the caller lacks the capability.
+        permit: Raises ``NotAuthorizedError`` if the caller lacks the capability; returns whether it
+            has it for any arguments.
         audit: Keeps a record of each mutating command.
         runner_of: Returns a module's runner. Called for each command; raises as a runner does.
         tasks: Mutating commands run in this group, so that they outlive their callers.
@@ -96,7 +97,7 @@ class Dispatcher:
     """
 
     registry: Registry
-    permit: Callable[[Caller, AccessRequest], None]
+    permit: Callable[[Caller, AccessRequest], bool]
     runner_of: Callable[[str], Runner]
     gate: CommandGate
     journal: Journal
@@ -150,10 +151,12 @@ class Dispatcher:
             command = self.registry.lookup(request.words)
             # Before the arguments are parsed, so that what a caller without the capability sends
             # costs little. Conditions on arguments are checked once these are known.
-            self.permit(request.caller, _access_request(command, None))
+            access = command.access
+            settled = self.permit(request.caller, access)
             arguments = self.registry.arguments(command, request.words, request.arguments)
-            if request.caller.name is not None:  # without a name no grant, and no condition, counts
-                self.permit(request.caller, _access_request(command, arguments))
+            if not settled:
+                access = replace(access, arguments=arguments)
+                self.permit(request.caller, access)
             inbuf = decoded(request.input, "the input") if request.input else ""
         except MgrError as error:
             # The command table, the capabilities or the module may have changed since an earlier
@@ -162,7 +165,7 @@ class Dispatcher:
                 self.check_refusal(request, str(error))
             raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
-        job = Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
+        job = Job(command, arguments, inbuf, deadline_s, request, self.clock.now(), access)
         # By its prefix: words and arguments may be secret.
         with job.span(self.gate.term) as span:
             answer = await self._execute(job)
@@ -245,9 +248,6 @@ class Dispatcher:
                     return runner
         finally:
             self._queued -= 1
-
-    def _permit(self, job: Job) -> None:
-        self.permit(job.request.caller, _access_request(job.command, job.arguments))
 
     async def _at_most_once(self, job: Job) -> Answer:
         request = job.request
@@ -445,7 +445,7 @@ class Dispatcher:
                 job.inbuf,
                 deadline_s=job.deadline_s,
                 caller=job.request.caller,
-                permit=partial(self._permit, job),
+                permit=partial(self.permit, job.request.caller, job.access),
             )
         except MgrError:
             raise
@@ -485,8 +485,3 @@ class Dispatcher:
             if attempt is not None and attempt.never_ran:
                 raise too_late_error(job.command) from None
             raise unfinished_error(job.command) from None
-
-
-def _access_request(command: Command, arguments: Mapping[str, Any] | None) -> AccessRequest:
-    module = "" if command.module == BUILTIN else command.module
-    return AccessRequest(command.prefix, command.perm, module, arguments)

@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mgr import tracing
+from mgr.access.caps import AccessRequest
 from mgr.command.answer import Answer
 from mgr.command.registry import Command
 from mgr.command.request import Request
 
 
 class Job(NamedTuple):
-    """A request after validation: everything needed to run its command."""
+    """A request after validation: everything needed to run its command.
+
+    Attributes:
+        access: What is asked again when it begins: its caller may have lost the capability.
+
+    """
 
     command: Command
     arguments: dict[str, Any]
@@ -22,6 +28,7 @@ class Job(NamedTuple):
     deadline_s: float
     request: Request
     arrived_s: float
+    access: AccessRequest
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the client first sent it: its age on arrival plus the time spent here."""

@@ -36,7 +36,7 @@ class Runner(Protocol):
         *,
         deadline_s: float,
         caller: Caller,
-        permit: Callable[[], None],
+        permit: Callable[[], object],
     ) -> object:
         """Run ``command`` and return the result of its handler: an ``Answer`` or a 3-tuple.
 

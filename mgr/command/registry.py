@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mgr.access.caps import AccessRequest
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
 from mgr.errors import UnknownCommandError
@@ -35,6 +36,7 @@ class Command:
             failover runs it again.
         hidden: It is left out of help and of "closest commands".
         secret: Its output is a secret, which is sent to its caller and recorded nowhere.
+        access: The capability that it needs, with arguments that are not parsed yet.
 
     """
 
@@ -46,6 +48,13 @@ class Command:
     idempotent: bool = False
     hidden: bool = False
     secret: bool = False
+    access: AccessRequest = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make what each request would make anew."""
+        module = "" if self.module == BUILTIN else self.module
+        access = AccessRequest(self.prefix, self.perm, module, None)
+        object.__setattr__(self, "access", access)
 
     @classmethod
     def of_module(cls, module: str, declaration: CommandDeclaration) -> Command:

@@ -68,6 +68,9 @@ class ClusterView:
         self._clock = clock
         self._lease_ttl_s = lease_ttl_s
         self.access: Final = Access(mirror, keys)
+        # First of all that follow: whoever hears of a change finds it in force.
+        self.follow_access(self.access.forget)
+        self.access.forget()
         self.term_is_valid: Callable[[int], bool] = lambda _term: True
 
     def follow_access(self, callback: Callable[[object], None]) -> None:

@@ -40,7 +40,7 @@ class CommandRequest:
     inbuf: str
     deadline_s: float
     caller: object = None
-    permit: Callable[[], None] = lambda: None
+    permit: Callable[[], object] = lambda: None
 
 
 class ModuleInstance(Protocol):

@@ -175,7 +175,7 @@ class ModuleRunner:
         *,
         deadline_s: float,
         caller: object = None,
-        permit: Callable[[], None] = lambda: None,
+        permit: Callable[[], object] = lambda: None,
     ) -> object:
         """Run ``command`` on the module's command thread; return what its handler returned.
 

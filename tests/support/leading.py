@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from mgr.access.table import Access
+from mgr.host.cluster_view import ClusterView
 from mgr.store.api import LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
@@ -31,10 +32,14 @@ class LeadingTerm:
     lease: LeaseId
     tasks: asyncio.TaskGroup
 
+    def __post_init__(self) -> None:
+        """Follow who may do what."""
+        self.view = ClusterView(self.mirror, self.keys, self.clock, LEASE_TTL_S)
+
     @property
     def access(self) -> Access:
         """Who may do what, as this term's mirror shows it."""
-        return Access(self.mirror, self.keys)
+        return self.view.access
 
     async def depose(self) -> Revision:
         """Let another manager take over, behind this one's back; the new term."""

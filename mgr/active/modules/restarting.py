@@ -58,7 +58,7 @@ class RestartingModule:
         *,
         deadline_s: float,
         caller: Caller,
-        permit: Callable[[], None],
+        permit: Callable[[], object],
     ) -> object:
         """See ``Runner``."""
         run = self._modules.runner_of(self._name).run

@@ -136,7 +136,7 @@ class Builtins:
         *,
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
         caller: Caller = INTERNAL_CALLER,
-        permit: Callable[[], None] = lambda: None,
+        permit: Callable[[], object] = lambda: None,
     ) -> Answer:
         """Run the handler. The format is checked first, so that an invalid one changes nothing."""
         permit()

@@ -1,5 +1,7 @@
 """Who may do what: entries, roles, the first administrator, and nobody."""
 
+import asyncio
+
 import pytest
 
 from mgr.access.caps import JOIN, AccessRequest
@@ -169,6 +171,63 @@ async def test_no_right_outlives_what_gave_it():
             term.access.check(ended, ASK)
         with pytest.raises(NotAuthenticatedError, match="token was removed"):
             term.access.check(token, ASK)
+
+
+def permitted(term, caller, request):
+    """Whether a check passes."""
+    try:
+        term.access.check(caller, request)
+    except NotAuthorizedError:
+        return False
+    return True
+
+
+async def test_a_result_that_is_remembered_ends_with_any_change_of_the_table():
+    """Of an entry, of a role, of the protection, and of the token."""
+    ident, _, record = new_token("ada", lifetime_s=60, by="ops")
+    token = Caller("ada", kind=Kind.TOKEN, expires_s=wall_s() + 60, token_id=ident)
+    async with leading() as term:
+        await term.fenced.put(term.keys.token(ident), encode_token(record))
+        await term.fenced.put(term.keys.role("reader"), "allow r")
+        await put(term, {"ada": "allow r", "bob": "allow role reader", "token:ada": "allow r"})
+        await protect(term, required=False)
+        callers = (ADA, BOB, token, ANYBODY)
+        assert [term.access.check(each, READ) for each in callers] == [True] * 4
+
+        for change in (
+            put(term, {"ada": "allow w"}),
+            term.fenced.put(term.keys.role("reader"), "allow w"),
+            term.fenced.delete(term.keys.token(ident)),
+            protect(term),
+        ):
+            await change
+        assert [permitted(term, each, READ) for each in callers] == [False] * 4
+
+
+async def test_a_remembered_result_ends_with_its_certificate():
+    """Time alone changes no key."""
+    short = Caller("ada", expires_s=wall_s() + 0.05)
+    async with leading() as term:
+        await put(term, {"ada": "allow r"})
+        assert term.access.check(short, READ)
+        await asyncio.sleep(0.06)
+
+        assert not permitted(term, short, READ)
+
+
+async def test_what_depends_on_arguments_is_asked_with_each():
+    """An earlier argument that fitted says nothing about the next one."""
+    async with leading() as term:
+        await put(term, {"ada": 'allow command "map set" with name=a', "bob": "allow *"})
+        a, b, unparsed = (
+            AccessRequest("map set", "rw", arguments=arguments)
+            for arguments in ({"name": "a"}, {"name": "b"}, None)
+        )
+
+        assert [term.access.check(ADA, each) for each in (unparsed, a)] == [False, False]
+        assert [permitted(term, ADA, each) for each in (a, b, unparsed)] == [True, False, True]
+        assert term.access.check(BOB, unparsed)
+        assert term.access.check(BOB, b)
 
 
 async def test_who_is_authenticated_may_ask_who_it_is():
