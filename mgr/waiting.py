@@ -23,7 +23,8 @@ class Broadcast:
     """
 
     def __init__(self) -> None:
-        self._next = asyncio.Event()
+        # Made when somebody asks for it: most notifications find nobody.
+        self._next: asyncio.Event | None = None
 
     @property
     def next(self) -> asyncio.Event:
@@ -32,13 +33,16 @@ class Broadcast:
         Take it before reading the state that may change, then wait for it: a change in between is
         not missed.
         """
+        if self._next is None:
+            self._next = asyncio.Event()
         return self._next
 
     def notify(self) -> None:
         """Wake every task that waits now."""
-        notified, self._next = self._next, asyncio.Event()
-        notified.set()
+        notified, self._next = self._next, None
+        if notified is not None:
+            notified.set()
 
     async def wait(self) -> None:
         """Wait for the next ``notify``."""
-        await self._next.wait()
+        await self.next.wait()

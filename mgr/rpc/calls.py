@@ -40,27 +40,28 @@ class Calls:
         self._caller = caller
         self._running: dict[int, asyncio.Task[None]] = {}
 
-    async def take(self, message: SessionRequest, tasks: asyncio.TaskGroup) -> None:
-        """Start the command of ``message`` in ``tasks``, or cancel one; send a refusal at once."""
-        kind = message.WhichOneof("kind")
-        if kind == "cancel":
-            if task := self._running.get(message.id):
-                task.cancel()
-            return
-        if kind is None or message.id in self._running:
-            why = "is empty" if kind is None else "is still open"
-            await self._refuse(message.id, InvalidArgumentError(f"request {message.id} {why}"))
-        elif len(self._running) >= IN_FLIGHT_MAX:
-            # The refusal is sent by the task that reads. So no further message is read before the
-            # client takes its answers: backpressure.
-            await self._refuse(
-                message.id, OverloadedError(f"{IN_FLIGHT_MAX} commands of this stream are open")
-            )
-        else:
-            self._running[message.id] = tasks.create_task(self._run(message))
+    def take(self, message: SessionRequest, tasks: asyncio.TaskGroup) -> SessionResponse | None:
+        """Start the command of ``message`` in ``tasks``, or cancel one.
 
-    async def _run(self, message: SessionRequest) -> None:
-        answer = SessionResponse(id=message.id)
+        Returns the refusal to send, None without one. Whoever reads sends it, so that no further
+        message is read before the client takes its answers: backpressure.
+        """
+        kind = message.WhichOneof("kind")
+        number = message.id
+        if kind == "cancel":
+            if task := self._running.get(number):
+                task.cancel()
+            return None
+        if kind is None or number in self._running:
+            why = "is empty" if kind is None else "is still open"
+            return _refusal(number, InvalidArgumentError(f"request {number} {why}"))
+        if len(self._running) >= IN_FLIGHT_MAX:
+            error = OverloadedError(f"{IN_FLIGHT_MAX} commands of this stream are open")
+            return _refusal(number, error)
+        self._running[number] = tasks.create_task(self._run(number, message))
+        return None
+
+    async def _run(self, number: int, message: SessionRequest) -> None:
         deadline_s = None
         if message.HasField("timeout"):
             deadline_s = self._clock.now() + message.timeout.ToNanoseconds() / 1e9
@@ -68,14 +69,15 @@ class Calls:
             response = await self._execute(
                 message.execute, deadline_s=deadline_s, caller=self._caller
             )
-            answer.response.CopyFrom(response)
+            answer = SessionResponse(id=number, response=response)
         except MgrError as error:
-            answer.error.CopyFrom(status_of(error))
+            answer = _refusal(number, error)
         except Exception as error:  # noqa: BLE001 - the RPC edge: one command, not the stream
-            answer.error.CopyFrom(status_of(internal("Session", error)))
+            answer = _refusal(number, internal("Session", error))
         finally:
-            del self._running[message.id]
+            del self._running[number]
         await self._write(answer)
 
-    async def _refuse(self, number: int, error: MgrError) -> None:
-        await self._write(SessionResponse(id=number, error=status_of(error)))
+
+def _refusal(number: int, error: MgrError) -> SessionResponse:
+    return SessionResponse(id=number, error=status_of(error))

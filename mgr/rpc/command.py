@@ -69,7 +69,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
 
     # Served with context.read and write. The type stubs allow generators only, which cannot answer
     # one command while they wait for the next.
-    async def Session(self, _: object, context: Context) -> None:  # type: ignore[override]
+    async def Session(self, _: object, context: Any) -> None:  # type: ignore[override]
         """Run many commands over one stream."""
         caller = self._authorizer.caller_of(context)
         await SessionHandler(self.execute, context, self._clock, self._streams, caller).run()
@@ -114,7 +114,8 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 f"a command of {len(request.words)} words; the limit is {WORDS_MAX}"
             )
         own = parse(request.traceparent, request.tracestate) if request.traceparent else None
-        await self._unread.wait_room(caller)
+        if not self._unread.has_room(caller):
+            await self._unread.wait_room(caller)
         with self._limits.counted(caller, request.ByteSize()), Carried(own or trace):
             running = self._role_of().execute(
                 Request(

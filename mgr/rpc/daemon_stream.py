@@ -278,7 +278,8 @@ class DaemonStreamHandler:
         elif kind == "call":
             if message.call.WhichOneof("kind") != "execute":
                 self._fleet.on_message(daemon, self)
-            await self._calls.take(message.call, self._tasks)
+            if (refusal := self._calls.take(message.call, self._tasks)) is not None:
+                await self._answer(refusal)
         elif kind == "result":
             # A result that no call waits for came too late: it only counts as a message.
             answer = self._pending.get(message.result.id)

@@ -242,7 +242,7 @@ class GatedStreams:
 
 
 class _Endable:
-    """The block of ``GatedStreams.endable``: a class, since each message of a session enters it."""
+    """The block of ``GatedStreams.endable``: a class, since each message of a daemon enters it."""
 
     __slots__ = ("_streams", "_task")
 
@@ -337,7 +337,7 @@ class GateEnforcer:
         await inner(requests, _gated(context, self._gate, self._streams))
 
     async def _session(self, inner: Behaviour, requests: Any, context: Context) -> None:
-        await inner(requests, _gated(context, None, self._streams))
+        await inner(requests, cast("Context", _SessionContext(context, self._streams)))
 
     def _until_s(self) -> float:
         return self._clock.now() + self._hold_s
@@ -346,8 +346,8 @@ class GateEnforcer:
 class _GatedContext:
     """Context of a call whose messages depend on the term. Delegates everything else."""
 
-    def __init__(self, context: Context, gate: CallGate | None, streams: GatedStreams) -> None:
-        """End reads with ``streams``; writes wait for ``gate`` if there is one."""
+    def __init__(self, context: Context, gate: CallGate, streams: GatedStreams) -> None:
+        """End reads with ``streams``; writes wait for ``gate``."""
         self._context = context
         self._gate = gate
         self._streams = streams
@@ -359,7 +359,7 @@ class _GatedContext:
 
     async def write(self, message: Any) -> None:
         """Send ``message`` once the term is valid; the wait is cancelled when the stream ends."""
-        while self._gate is not None and not self._gate.term_valid():
+        while not self._gate.term_valid():
             await self._gate.wait_changed()
         await self._context.write(message)
 
@@ -367,5 +367,20 @@ class _GatedContext:
         return getattr(self._context, name)
 
 
-def _gated(context: Context, gate: CallGate | None, streams: GatedStreams) -> Context:
+class _SessionContext:
+    """Context of a session: reading ends with the term, answers do not. Delegates the rest."""
+
+    def __init__(self, context: Context, streams: GatedStreams) -> None:
+        self._context = context
+        self._streams = streams
+
+    def reading(self) -> _Endable:
+        """Return the block in which requests are read: it ends with ``NotActiveError``."""
+        return self._streams.endable()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _gated(context: Context, gate: CallGate, streams: GatedStreams) -> Context:
     return cast("Context", _GatedContext(context, gate, streams))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from mgr.access.identity import Caller
@@ -57,8 +58,12 @@ TOTAL_JOINS_AT_ONCE: Final = 10_000.0
 
 def identity(caller: Caller) -> str:
     """Return what limits are counted by: the caller's name, if it has one, else its address."""
-    names = caller.identities
-    return names[0].entry if names else caller.address
+    return caller.address if caller.name is None else _entry(caller)
+
+
+@lru_cache(maxsize=4096)
+def _entry(caller: Caller) -> str:
+    return caller.identities[0].entry
 
 
 def bytes_max(method: str) -> int:
@@ -122,8 +127,7 @@ class CommandLimits:
         """Report refusals to ``limits``."""
         self._limits = limits
         self._total_bytes = 0
-        self._bytes: Counter[str] = Counter()
-        self._commands: Counter[str] = Counter()
+        self._unanswered: dict[str, _Unanswered] = {}
 
     def counted(self, caller: Caller, size: int) -> _Counted:
         """Count one command of ``size`` bytes while the block runs.
@@ -134,32 +138,45 @@ class CommandLimits:
         """
         return _Counted(self, identity(caller), size)
 
-    def begin(self, who: str, size: int) -> None:
+    def begin(self, who: str, size: int) -> _Unanswered:
         """Count one more command; raises as ``counted`` does."""
-        if self._commands[who] >= CALLER_COMMANDS_MAX:
+        own = self._unanswered.get(who) or _Unanswered()
+        if own.commands >= CALLER_COMMANDS_MAX:
             self._limits.reached("commands", who)
             raise OverloadedError(f"{CALLER_COMMANDS_MAX} commands of {who} are not answered")
-        too_many = self._bytes[who] + size > CALLER_BYTES_MAX
+        too_many = own.bytes + size > CALLER_BYTES_MAX
         if too_many or self._total_bytes + size > TOTAL_BYTES_MAX:
             self._limits.reached("command_bytes" if too_many else "command_bytes_total", who)
             raise OverloadedError("the commands that are not answered are too large together")
-        self._commands[who] += 1
-        self._bytes[who] += size
+        if not own.commands:
+            self._unanswered[who] = own
+        own.commands += 1
+        own.bytes += size
         self._total_bytes += size
+        return own
 
-    def end(self, who: str, size: int) -> None:
+    def end(self, who: str, own: _Unanswered, size: int) -> None:
         """Count one less."""
         self._total_bytes -= size
-        self._bytes[who] -= size
-        self._commands[who] -= 1
-        if not self._commands[who]:
-            del self._commands[who], self._bytes[who]
+        own.bytes -= size
+        own.commands -= 1
+        if not own.commands:
+            del self._unanswered[who]
+
+
+class _Unanswered:
+    """The unanswered commands of one caller."""
+
+    __slots__ = ("bytes", "commands")
+
+    def __init__(self) -> None:
+        self.commands = self.bytes = 0
 
 
 class _Counted:
     """The block of ``CommandLimits.counted``: a class, since each command enters it."""
 
-    __slots__ = ("_limits", "_size", "_who")
+    __slots__ = ("_limits", "_own", "_size", "_who")
 
     def __init__(self, limits: CommandLimits, who: str, size: int) -> None:
         self._limits = limits
@@ -167,10 +184,10 @@ class _Counted:
         self._size = size
 
     def __enter__(self) -> None:
-        self._limits.begin(self._who, self._size)
+        self._own = self._limits.begin(self._who, self._size)
 
     def __exit__(self, *_: object) -> None:
-        self._limits.end(self._who, self._size)
+        self._limits.end(self._who, self._own, self._size)
 
 
 class JoinLimits:

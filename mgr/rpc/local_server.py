@@ -243,11 +243,8 @@ class Connection(asyncio.Protocol):
 
     async def _run(self, number: int, kind: int, data: bytes, deadline_s: float | None) -> None:
         outcome = Outcome.STATUS
-        unread = self._server.unread
         try:
-            await unread.wait_room(self._caller)
             answer = await self._server.methods.answer(kind, data, deadline_s, self._caller)
-            unread.check_answer(self._caller)
             outcome = Outcome.RESPONSE
         except MgrError as error:
             answer = status_of(error)
@@ -302,7 +299,10 @@ class Connection(asyncio.Protocol):
 
 
 def methods_of(
-    commands: CommandServicer, manager: ManagerServicer, enforcer: GateEnforcer
+    commands: CommandServicer,
+    manager: ManagerServicer,
+    enforcer: GateEnforcer,
+    unread: UnreadAnswers,
 ) -> LocalMethods:
     """Return what the socket serves, gated as the same methods of gRPC are."""
     describe = enforcer.behaviour(
@@ -312,17 +312,29 @@ def methods_of(
     async def execute(message: Any, deadline_s: float | None, caller: Caller) -> Message:
         return await commands.execute(message, deadline_s=deadline_s, caller=caller)
 
-    async def description(message: Any, _deadline_s: float | None, _caller: Caller) -> Message:
-        found: Message = await describe(message, None)  # type: ignore[arg-type]  # it reads none
-        return found
+    def counted(behaviour: Callable[..., Awaitable[Message]]) -> Answer:
+        """Return how ``behaviour``, which looks at its message only, answers a client that reads.
 
-    async def status(message: Any, _deadline_s: float | None, _caller: Caller) -> Message:
-        return await manager.GetStatus(message, None)  # type: ignore[arg-type]  # as above
+        A command's answers are counted where all of them are.
+        """
+
+        async def answer(message: Any, _deadline_s: float | None, caller: Caller) -> Message:
+            await unread.wait_room(caller)
+            found = await behaviour(message, None)
+            unread.check_answer(caller)
+            return found
+
+        return answer
 
     made = LocalMethods()
     made.add(Kind.EXECUTE, "CommandService/Execute", ExecuteRequest, execute)
-    made.add(Kind.DESCRIBE, "CommandService/DescribeCommands", DescribeCommandsRequest, description)
-    made.add(Kind.STATUS, "ManagerService/GetStatus", GetStatusRequest, status)
+    made.add(
+        Kind.DESCRIBE,
+        "CommandService/DescribeCommands",
+        DescribeCommandsRequest,
+        counted(describe),
+    )
+    made.add(Kind.STATUS, "ManagerService/GetStatus", GetStatusRequest, counted(manager.GetStatus))
     return made
 
 

@@ -176,7 +176,9 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     join = await serve_join(
         settings, joins, StatusInterceptor(by_token, enforcer, total, unread, arriving), tls
     )
-    local = LocalServer(methods_of(commands, manager, enforcer), clock, total, unread, tasks)
+    local = LocalServer(
+        methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
+    )
     await local.listen(settings)
     return GrpcServer(
         server, address, health, streams, token_address=token_address, join=join, local=local

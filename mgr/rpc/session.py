@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import grpc
 
@@ -19,6 +20,22 @@ from mgr.rpc.v1.command_pb2 import SessionResponse
 log = logging.getLogger(__name__)
 
 
+class SessionStream(Protocol):
+    """The stream of one client, as the gate passes it on (``mgr.rpc.gated``)."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Return the block in which it is read: it raises ``NotActiveError`` when the term ends."""
+        ...
+
+    async def read(self) -> Any:
+        """Return the next message, or ``grpc.aio.EOF``."""
+        ...
+
+    async def write(self, message: SessionResponse) -> None:
+        """Send one message."""
+        ...
+
+
 class SessionHandler:
     """Handles one client's stream until the client closes it or goes away, or the server closes.
 
@@ -29,7 +46,7 @@ class SessionHandler:
     def __init__(
         self,
         execute: Executor,
-        context: grpc.aio.ServicerContext[Any, Any],
+        context: SessionStream,
         clock: Clock,
         streams: Streams,
         caller: Caller,
@@ -54,12 +71,16 @@ class SessionHandler:
     async def _read(self, tasks: asyncio.TaskGroup) -> MgrError | None:
         # The error is returned: if raised inside the group, it would cancel the running commands.
         try:
-            with self._streams.endable():
-                while (message := await self._context.read()) is not grpc.aio.EOF:
+            with self._streams.endable(), self._context.reading():
+                # Looked up once: it is what each message begins with.
+                read, calls = self._context.read, self._calls
+                while (message := await read()) is not grpc.aio.EOF:
                     if type(message) is MalformedMessage:
                         return message.error
-                    await self._calls.take(message, tasks)
-                    await asyncio.sleep(0)
+                    if (refusal := calls.take(message, tasks)) is not None:
+                        # Sent by this task: so no further message is read before the client
+                        # takes its answers.
+                        await self._write(refusal)
         except MgrError as error:
             return error
         except grpc.aio.BaseError as error:

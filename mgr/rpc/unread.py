@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import grpc
@@ -46,7 +44,7 @@ class UnreadAnswers:
         """Report refusals to ``limits``."""
         self.limits = limits
         self._total = 0
-        self._bytes: Counter[str] = Counter()
+        self._bytes: dict[str, int] = {}
         self._freed = Broadcast()
         self._stuck: list[tuple[Context, str, int]] = []
 
@@ -54,6 +52,10 @@ class UnreadAnswers:
     def total_bytes(self) -> int:
         """Bytes that are unread, of all callers."""
         return self._total
+
+    def has_room(self, caller: Caller) -> bool:
+        """Return whether ``wait_room`` would return at once."""
+        return self._has_room(identity(caller))
 
     async def wait_room(self, caller: Caller) -> None:
         """Wait until ``caller`` has read enough of what it was sent.
@@ -83,10 +85,10 @@ class UnreadAnswers:
         """
         self.check_answer(caller)
         who = identity(caller)
-        self._add(who, size)
+        self.add(who, size)
 
         def release(_: Context) -> None:
-            self._remove(who, size)
+            self.remove(who, size)
 
         context.add_done_callback(release)  # type: ignore[arg-type]  # the stubs' protocol is private
 
@@ -94,9 +96,9 @@ class UnreadAnswers:
         """Count ``size`` more bytes, or less, that a connection keeps for ``caller``."""
         who = identity(caller)
         if size > 0:
-            self._add(who, size)
+            self.add(who, size)
         elif size < 0:
-            self._remove(who, -size)
+            self.remove(who, -size)
 
     def check_answer(self, caller: Caller) -> None:
         """Check that one more answer of ``caller`` may be kept.
@@ -113,25 +115,32 @@ class UnreadAnswers:
                 f"to {who or 'this client'} are not read"
             )
 
-    @contextlib.contextmanager
-    def message(self, caller: Caller, size: int, context: Context) -> Iterator[None]:
+    def message(self, caller: Caller, size: int, context: Context) -> _Message:
         """Count one message of a stream while the block sends it.
 
         If the block is cancelled, gRPC may have the message still, and keeps it until the client
         ends the call: there is no way to take it back.
         """
-        who = identity(caller)
-        self._add(who, size)
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._stuck.append((context, who, size))
-            raise
-        except BaseException:
-            self._remove(who, size)
-            raise
+        return _Message(self, identity(caller), size, context)
+
+    def add(self, who: str, size: int) -> None:
+        """Count ``size`` more bytes of ``who``."""
+        self._bytes[who] = self._bytes.get(who, 0) + size
+        self._total += size
+
+    def remove(self, who: str, size: int) -> None:
+        """Count ``size`` less."""
+        self._total -= size
+        left = self._bytes[who] - size
+        if left > 0:
+            self._bytes[who] = left
         else:
-            self._remove(who, size)
+            del self._bytes[who]
+        self._freed.notify()
+
+    def stuck(self, who: str, size: int, context: Context) -> None:
+        """Count ``size`` bytes until the call of ``context`` has ended."""
+        self._stuck.append((context, who, size))
 
     def _has_room(self, who: str, factor: int = 1) -> bool:
         for _ in range(2):
@@ -147,19 +156,8 @@ class UnreadAnswers:
         ended = [each for each in self._stuck if each[0].cancelled()]
         self._stuck = [each for each in self._stuck if each not in ended]
         for _, who, size in ended:
-            self._remove(who, size)
+            self.remove(who, size)
         return bool(ended)
-
-    def _add(self, who: str, size: int) -> None:
-        self._bytes[who] += size
-        self._total += size
-
-    def _remove(self, who: str, size: int) -> None:
-        self._total -= size
-        self._bytes[who] -= size
-        if self._bytes[who] <= 0:
-            del self._bytes[who]
-        self._freed.notify()
 
     def _refusal(self, who: str) -> OverloadedError:
         own = self._bytes.get(who, 0)
@@ -167,6 +165,27 @@ class UnreadAnswers:
         return OverloadedError(
             f"{own} bytes of answers to {who or 'this client'} are not read: read them first"
         )
+
+
+class _Message:
+    """The block of ``UnreadAnswers.message``: a class, since each message of a stream enters it."""
+
+    __slots__ = ("_context", "_size", "_unread", "_who")
+
+    def __init__(self, unread: UnreadAnswers, who: str, size: int, context: Context) -> None:
+        self._unread = unread
+        self._who = who
+        self._size = size
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._unread.add(self._who, self._size)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            self._unread.stuck(self._who, self._size, self._context)
+        else:
+            self._unread.remove(self._who, self._size)
 
 
 def counted(context: Context, unread: UnreadAnswers, caller: Caller, *, pushes: bool) -> Context:
