@@ -10,9 +10,10 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.active.audit import close_records, make_trail, start_audit
@@ -249,7 +250,9 @@ class ActiveRole:
         began_s = self._manager.clock.now()
         outcome = "ok"
         try:
-            answer = await self._run(request)
+            words = request.words
+            plain = not words or words[0] != TELL
+            answer = await (self._dispatcher.execute if plain else self._tell)(request)
         except asyncio.CancelledError:
             outcome = "CANCELLED"
             if not self._abort_reason:
@@ -269,7 +272,7 @@ class ActiveRole:
             seconds = self._manager.clock.now() - began_s
             self._manager.metrics.count_command(outcome, seconds)
 
-    async def _run(self, request: Request) -> Answer:
+    async def _tell(self, request: Request) -> Answer:
         own = self._manager.id
         if daemon_arguments := daemon_command_arguments(request.words, request.arguments):
             return await self._dispatcher.execute(
@@ -279,8 +282,7 @@ class ActiveRole:
         if name != own:
             self._dispatcher.check_refusal(replace(request, words=words), "it is for another one")
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
-        own_request = request if words == request.words else replace(request, words=words)
-        return await self._dispatcher.execute(own_request)
+        return await self._dispatcher.execute(replace(request, words=words))
 
     def describe(self) -> tuple[Sequence[Command], str]:
         """Return every command, including those of disabled modules, and the list's etag."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mgr.command.registry import Command
 from mgr.report_limits import RETVAL_MAX
@@ -13,8 +15,7 @@ from mgr.text import encodable
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Answer of a command.
 
     Attributes:

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from mgr import tracing
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.audit.trail import AuditTrail, Entry
@@ -166,7 +167,8 @@ class Dispatcher:
             raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
         job = Job(command, arguments, inbuf, deadline_s, request, self.clock.now(), access)
-        # By its prefix: words and arguments may be secret.
+        if not tracing.enabled():
+            return await self._execute(job)
         with job.span(self.gate.term) as span:
             answer = await self._execute(job)
             span.set("mgr.retval", answer.retval)
@@ -176,7 +178,7 @@ class Dispatcher:
         command, request = job.command, job.request
         if command.mutates and request.request_id:
             return await self._at_most_once(job)
-        runner = await self._admit(job)
+        runner = self._admit_at_once(job) or await self._admit(job)
         if command.mutates:
             return await self._run_in_background(job, self._change(job, runner))
         self._count_start()
@@ -227,6 +229,13 @@ class Dispatcher:
         return True
 
     # -- before it begins -----------------------------------------------------------------------
+
+    def _admit_at_once(self, job: Job) -> Runner | None:
+        """Return the module's runner if nothing has to be waited for, as for most commands."""
+        if self.clock.now() >= job.deadline_s or not self.gate.accepts():
+            return None
+        runner = self.runner_of(job.command.module)
+        return runner if runner.is_ready else None
 
     async def _admit(self, job: Job) -> Runner:
         """Wait until the gate and the module take commands; return the module's runner."""
@@ -288,7 +297,7 @@ class Dispatcher:
 
     async def _run_once(self, job: Job, attempt: Attempt) -> Answer:
         try:
-            runner = await self._admit(job)
+            runner = self._admit_at_once(job) or await self._admit(job)
             # Set before the first await of the journal. From here on the attempt is not dropped
             # when its callers go away: its start may be recorded.
             attempt.has_begun = True

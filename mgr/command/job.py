@@ -35,9 +35,10 @@ class Job(NamedTuple):
         return self.request.age_s + now_s - self.arrived_s
 
     def span(self, term: int) -> AbstractContextManager[tracing.Span]:
-        """Return the span of the command in ``term``. Its words and arguments may be secret."""
-        if not tracing.enabled():
-            return tracing.span("")
+        """Return the span of the command in ``term``, named by its prefix.
+
+        Its words and arguments may be secret.
+        """
         attributes: tracing.Attributes = {
             "mgr.module": self.command.module,
             "mgr.term": term,

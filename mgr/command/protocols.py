@@ -18,6 +18,11 @@ class Runner(Protocol):
     from ``run`` counts as raised by the command itself.
     """
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the module takes commands now: ``ready`` would return at once."""
+        ...
+
     async def ready(self, *, until_s: float) -> None:
         """Wait until the module takes commands; return at once if it does already.
 

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -307,6 +308,7 @@ def thread_ids() -> tuple[int, int]:
     return threading.get_ident(), threading.get_native_id()
 
 
+@lru_cache(maxsize=4096)
 def thread_name(module: str, purpose: str) -> str:
     """Return ``<module>-<purpose>``; a long module name is cut, so that the purpose is readable."""
     room = THREAD_NAME_MAX - len(purpose) - 1

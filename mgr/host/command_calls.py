@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from mgr.clock import Clock, utc_now
@@ -30,8 +30,7 @@ class CommandCall:
     Attributes:
         caller: The client, as the dispatcher knows it.
         thread: The name of the thread that runs it.
-        at: When it was given to the module, wall time, for people.
-        given_s: The same on the manager's clock.
+        given_s: When it was given to the module, on the manager's clock.
         begun_s: When its code began to run; None while it waits for the thread.
 
     """
@@ -40,14 +39,19 @@ class CommandCall:
     module: str
     caller: object
     thread: str
-    at: datetime
     given_s: float
     begun_s: float | None = None
+    _since: str = ""
 
-    @property
-    def since(self) -> str:
-        """``at`` in ISO 8601. Made when it is shown: few commands ever are."""
-        return self.at.isoformat(timespec="microseconds")
+    def since(self, now_s: float) -> str:
+        """Return ``given_s`` as wall time in ISO 8601, for people, at the moment ``now_s``.
+
+        Made when it is first shown, which few commands ever are, and the same from then on.
+        """
+        if not self._since:
+            at = utc_now() - timedelta(seconds=now_s - self.given_s)
+            self._since = at.isoformat(timespec="microseconds")
+        return self._since
 
 
 @dataclass(slots=True)
@@ -129,5 +133,4 @@ class CommandCalls:
 
     def _entry(self, module: str, command: Any, caller: object) -> CommandCall:
         thread = thread_name(module, COMMANDS)
-        now_s = self._clock.now()
-        return CommandCall(command.prefix, module, caller, thread, utc_now(), now_s)
+        return CommandCall(command.prefix, module, caller, thread, self._clock.now())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from mgr.clock import Clock
 from mgr.errors import NOTHING_RAN, NotActiveError, NotAuthorizedError, OverloadedError
@@ -23,8 +24,7 @@ from mgr.tracing import Carried, current, part
 from mgr.worker_trace import StepKind
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
+class CommandRequest(Struct, frozen=True):
     """A command for a module.
 
     Attributes:

@@ -150,6 +150,11 @@ class ModuleRunner:
 
     # -- commands ---------------------------------------------------------------------------
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``ready`` would return at once."""
+        return self.phase in READY
+
     async def ready(self, *, until_s: float) -> None:
         """Wait until the module accepts commands.
 

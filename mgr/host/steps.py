@@ -10,8 +10,7 @@ import faulthandler
 import itertools
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from mgr.host.bridge import thread_ids
@@ -88,18 +87,24 @@ def record_exit() -> None:
         table.record_exit()
 
 
-@contextmanager
-def record(kind: StepKind, module: str, detail: str = "") -> Iterator[None]:
+class record:  # noqa: N801 - used like a function
     """Record that ``module`` is asked ``kind``, for as long as the block runs."""
-    if not _tables:
-        yield
-        return
-    table = _tables[0]
-    place = table.begin(kind, module, detail)
-    try:
-        yield
-    finally:
-        table.end(place)
+
+    __slots__ = ("_detail", "_kind", "_module", "_place", "_table")
+
+    def __init__(self, kind: StepKind, module: str, detail: str = "") -> None:
+        self._table = _tables[0] if _tables else None
+        self._kind = kind
+        self._module = module
+        self._detail = detail
+
+    def __enter__(self) -> None:
+        if self._table is not None:
+            self._place = self._table.begin(self._kind, self._module, self._detail)
+
+    def __exit__(self, *_: object) -> None:
+        if self._table is not None:
+            self._table.end(self._place)
 
 
 def recorded(kind: StepKind, module: str, call: Callable[[], T]) -> Callable[[], T]:

@@ -79,6 +79,8 @@ class Counter:
         self.pause = None
         self.begun = asyncio.Event()
 
+    is_ready = False
+
     async def ready(self, *, until_s):
         if self.starting:
             raise self.starting

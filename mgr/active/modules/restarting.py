@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mgr.access.table import Caller
 from mgr.clock import Clock
@@ -37,6 +37,8 @@ class RestartingModule:
         """Wait for the next instance of ``name``."""
         self._modules = modules
         self._name = name
+
+    is_ready: Final = False
 
     async def ready(self, *, until_s: float) -> None:
         """See ``Runner``."""

@@ -16,7 +16,7 @@ def running_calls(calls: Iterable[CommandCall], now_s: float) -> Iterator[Runnin
             module=call.module,
             thread=call.thread,
             client=client_text(call.caller),
-            since=call.since,
+            since=call.since(now_s),
             age_s=now_s - call.given_s,
             state=WAITING if call.begun_s is None else RUNNING,
         )

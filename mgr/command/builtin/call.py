@@ -125,6 +125,8 @@ class Builtins:
         now_s = self._clock.now()
         return [replace(each, age_s=now_s - at_s) for each, at_s in self._running.values()]
 
+    is_ready: Final = True
+
     async def ready(self, *, until_s: float) -> None:
         """Return at once."""
 
