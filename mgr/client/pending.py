@@ -31,6 +31,7 @@ from mgr.errors import (
 )
 from mgr.rpc.status import error_in
 from mgr.rpc.v1.command_pb2 import Cancel, ExecuteRequest, SessionRequest, SessionResponse
+from mgr.waiting import SharedTimer
 
 Stream = grpc.aio.StreamStreamCall[Any, Any]
 
@@ -104,6 +105,7 @@ class PendingCommands(Generic[C]):
         self.write_lock = asyncio.Lock()
         self._write = write
         self._tasks = tasks
+        self._timer = SharedTimer()
         self._numbers = itertools.count(1)
         self._open: dict[int, _Command[C]] = {}
 
@@ -137,7 +139,7 @@ class PendingCommands(Generic[C]):
         command: _Command[C] = _Command(message, self._clock)
         self._open[number] = command
         try:
-            async with asyncio.timeout(limit_s):
+            with self._timer.limit(limit_s):
                 if self.stream is not None:
                     # Written from here: a separate writing task would cost a turn of the loop.
                     await self._send(command, self.stream)

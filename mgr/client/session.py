@@ -123,6 +123,7 @@ class CommandSession:
             while isinstance(message := await stream.read(), SessionResponse):
                 if self._pending.resolve(message, leader):
                     answers += 1
+                    # Whoever waited for it goes on first; the next answer is asked for after that.
                     await asyncio.sleep(0)
                 elif not moving:
                     # No new command goes to this manager; those it runs are still answered.

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from mgr import tracing
-from mgr.tracing import Kind, SpanMaker, TraceContext
+from mgr.tracing import Kind, Span, SpanMaker, TraceContext
 
 NAME: Final = "mgr command"
 """Name of every span. The words of a command are left out: some may be secret."""
 API: Final = "opentelemetry.trace"
 
 
-@contextmanager
-def client_span() -> Iterator[TraceContext | None]:
+def client_span() -> AbstractContextManager[TraceContext | None]:
     """Measure one command; yield the context that is to be sent with it, None without one.
 
     A program that has imported OpenTelemetry gets a span in its own trace, by its own tracer. This
     never imports it by itself.
     """
-    maker = None if tracing.enabled() else _maker_of_program()
-    if maker is not None:
-        with maker.span(NAME, Kind.CLIENT, None):
-            yield tracing.current()
-    elif tracing.enabled():
-        with tracing.span(NAME, Kind.CLIENT):
-            yield tracing.current()
-    else:
+    if tracing.enabled():
+        return _span(tracing.span(NAME, Kind.CLIENT))
+    maker = _maker_of_program()
+    if maker is None:
+        return nullcontext(tracing.current())
+    return _span(maker.span(NAME, Kind.CLIENT, None))
+
+
+@contextmanager
+def _span(span: AbstractContextManager[Span]) -> Iterator[TraceContext | None]:
+    with span:
         yield tracing.current()
 
 

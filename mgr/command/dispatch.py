@@ -65,6 +65,7 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.failpoint import Point, reach
+from mgr.waiting import SharedTimer
 
 QUEUED_MAX: Final = 4096
 """Limit of commands that wait for the gate or for their module; one more gets ``EBUSY``."""
@@ -112,6 +113,7 @@ class Dispatcher:
     _stopped_running: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _attempts: dict[str, Attempt] = field(default_factory=dict, init=False)
     _raised: RaisedErrors = field(init=False)
+    _timer: SharedTimer = field(default_factory=SharedTimer, init=False)
 
     def __post_init__(self) -> None:
         """Make what depends on other fields."""
@@ -488,7 +490,7 @@ class Dispatcher:
         if job.deadline_s == math.inf:
             return await work
         try:
-            async with asyncio.timeout(max(0.0, job.deadline_s - self.clock.now())):
+            with self._timer.limit(job.deadline_s - self.clock.now()):
                 return await work
         except TimeoutError:
             if attempt is not None and attempt.never_ran:

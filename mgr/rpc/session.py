@@ -81,6 +81,9 @@ class SessionHandler:
                         # Sent by this task: so no further message is read before the client
                         # takes its answers.
                         await self._write(refusal)
+                    # The command goes to its module first; the next message is asked for while
+                    # that works.
+                    await asyncio.sleep(0)
         except MgrError as error:
             return error
         except grpc.aio.BaseError as error:
