@@ -54,6 +54,7 @@ class FlatFrozenList(FrozenList):
 
 
 _NESTED: Final = (dict, list)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def freeze(value: Any) -> Any:
@@ -61,10 +62,14 @@ def freeze(value: Any) -> Any:
     if isinstance(value, FrozenDict | FrozenList):
         return value
     if isinstance(value, dict):
+        if _PLAIN.issuperset(map(type, value.values())):
+            return FlatFrozenDict(value)
         fields = {key: freeze(inner) for key, inner in value.items()}
         flat = not any(isinstance(inner, _NESTED) for inner in fields.values())
         return (FlatFrozenDict if flat else FrozenDict)(fields)
     if isinstance(value, list | tuple):
+        if _PLAIN.issuperset(map(type, value)):
+            return FlatFrozenList(value)
         members = [freeze(inner) for inner in value]
         flat = not any(isinstance(inner, _NESTED) for inner in members)
         return (FlatFrozenList if flat else FrozenList)(members)

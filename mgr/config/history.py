@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -45,6 +46,8 @@ SWEPT_MAX: Final = 16
 deleted once there are so many: each key makes a transaction slower."""
 TIMEOUT_S: Final = 5.0
 """Time limit of one change, including the wait for earlier changes."""
+
+_TEXT: Final = attrgetter("value")
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +267,7 @@ def _too_old(kept: Mapping[str, Record], last: str) -> list[str]:
 
     None, as long as they are few and not too large.
     """
-    size = sum(len(record.value) for record in kept.values())
+    size = sum(map(len, map(_TEXT, kept.values())))
     found: list[str] = []
     if size <= BYTES_MAX and len(kept) < VERSIONS_MAX + SWEPT_MAX:
         return found

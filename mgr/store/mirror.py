@@ -122,14 +122,10 @@ class Mirror:
         of different revisions if the copy changes meanwhile.
         """
         keys, records = self._keys, self._records
-        found = {}
-        for index in range(bisect_left(keys, prefix), len(keys)):
-            key = keys[index]
-            if not key.startswith(prefix):
-                break
-            if (record := records.get(key)) is not None:
-                found[key] = record
-        return found
+        begin = bisect_left(keys, prefix)
+        # The first key that is not below the prefix ends the range: found as the prefix itself is.
+        end = bisect_left(keys, x=True, lo=begin, key=lambda key: not key.startswith(prefix))
+        return {key: record for key in keys[begin:end] if (record := records.get(key)) is not None}
 
     @property
     def revision(self) -> Revision:
@@ -307,8 +303,12 @@ class Mirror:
     def _notify(self, changes: Sequence[KeyChange]) -> None:
         if not changes:
             return
+        alone = changes[0].key if len(changes) == 1 else ""
         for prefix, callback in tuple(self._subscribers):
-            theirs = [change for change in changes if change.key.startswith(prefix)]
+            if alone:  # as of most writes
+                theirs = changes if alone.startswith(prefix) else ()
+            else:
+                theirs = [change for change in changes if change.key.startswith(prefix)]
             if theirs:
                 try:
                     callback(theirs)
