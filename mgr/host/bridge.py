@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, TermLostError
+from mgr.host.forked_child import end_if_forked
 
 T = TypeVar("T")
 
@@ -106,6 +107,7 @@ class Bridge:
         self._waiting = 0
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
+        self._process = os.getpid()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._delivery_scheduled = False
@@ -190,6 +192,7 @@ class Bridge:
                     result = job.call()
                 except BaseException as caught:  # noqa: BLE001 - a module may raise anything
                     error = caught
+                end_if_forked(self._process, self._module)
             self._results.append((job.answer, result, error))
             # One wake-up of the loop serves all results that arrived before it ran: under load
             # this halves the cost of a call. The flag is cleared before the deque is emptied, so
@@ -215,6 +218,7 @@ def run_in_thread(name: str, call: Callable[[], T], *, module: str = "") -> asyn
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
+    process = os.getpid()
 
     def body() -> None:
         result: Any = None
@@ -223,6 +227,7 @@ def run_in_thread(name: str, call: Callable[[], T], *, module: str = "") -> asyn
             result = call()
         except BaseException as caught:  # noqa: BLE001 - a module may raise anything
             error = caught
+        end_if_forked(process, module)
         _wake(loop, lambda: _set_outcome(ended, result, error))
 
     _start(name, body, module)

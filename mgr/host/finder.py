@@ -31,6 +31,7 @@ from mgr.host.bridge import run_in_thread
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
 from mgr.host.file_digest import files_digest
+from mgr.host.forked_child import end_if_forked
 from mgr.host.module_package import (
     ALLOWED_NAMES,
     InvalidModuleError,
@@ -278,6 +279,7 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         if location.package.startswith(BUNDLED):
             error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
+    process = os.getpid()
     try:
         with record(StepKind.IMPORT, found.name):
             package = importlib.import_module(location.package)
@@ -289,6 +291,8 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         crash = Crash.of(found.name, CrashOrigin.IMPORT, error)
         error_text = describe_error(error, Path(location.place).parent)
         return replace(found, error=error_text, crashes=(crash,))
+    finally:
+        end_if_forked(process, found.name)
 
 
 def _not_loaded(location: ModuleLocation) -> DiscoveredModule:

@@ -36,6 +36,7 @@ from mgr.host.bridge import forbid_breakpoint, thread_name
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.execution import CommandRequest, check_may_begin, run_command
 from mgr.host.finder import DiscoveredModule, ModuleLocation, load
+from mgr.host.forked_child import end_if_forked
 from mgr.host.interpreter_wait import interpreter_wait_ms
 from mgr.host.module_package import IN_MODULE_PATH
 from mgr.host.notifications import deliver_batch
@@ -72,6 +73,8 @@ from mgr.text import encodable, traceback_of
 from mgr.tracing import Carried
 from mgr.worker_trace import SIZE, StepKind
 
+_exit: Final = os._exit
+"""As it is before the module is imported: some modules of Ceph replace it."""
 REMOTE_THREADS_MAX: Final = 64
 """Calls of other modules that run at the same time; further ones wait."""
 
@@ -95,6 +98,7 @@ class Child:
         self._remote_threads = self._remote_idle = 0
         self._counting = threading.Lock()
         self._name = ""
+        self._process = os.getpid()
 
     def run(self) -> NoReturn:
         """Serve until the worker is gone."""
@@ -110,7 +114,7 @@ class Child:
             **{name: partial(self._apply, name) for name in ("config", "entries", "stale")},
         }
         self._link.read(calls, notes)
-        os._exit(0)
+        _exit(0)
 
     # -- loading --------------------------------------------------------------------------------
 
@@ -224,6 +228,7 @@ class Child:
                     self._serve_remote()
             with steps.record(StepKind.REMOTE, self._name, method), Carried(trace_in(trace)):
                 answer = run_remote(self._instance, method, payload)
+                end_if_forked(self._process, self._name)
             self._answer(Reply(line, number), answer)
 
     def _call_own(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -278,12 +283,14 @@ class Child:
         try:
             result = call()
         except BaseException as error:  # noqa: BLE001 - a module may raise anything
+            end_if_forked(self._process, self._name)
             self._note_refusal(error)
             crash = None
             if origin is not None and not isinstance(error, MgrError):
                 crash = Crash.of(self._name, origin, error)
             reply.failure(encode_failure(error, crash))
             return
+        end_if_forked(self._process, self._name)
         self._answer(reply, result)
 
     def _answer(self, reply: Reply, result: Any) -> None:

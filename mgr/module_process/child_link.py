@@ -35,6 +35,8 @@ RECEIVE_BYTES: Final = 1 << 14
 REPLY_S: Final = 660.0
 """How long a thread waits for an answer. The worker's own limits are shorter."""
 
+_exit: Final = os._exit
+"""As it is before the module is imported: some modules of Ceph replace it."""
 _thread: Final = threading.local()
 """``line``: the line that the present thread reads."""
 
@@ -178,7 +180,7 @@ class ChildLink:
             return self._sock.recv_into(space)
         except OSError as error:
             if error.errno == errno.EBADF:
-                os._exit(self.exit_disconnected)
+                _exit(self.exit_disconnected)
             return 0
 
     def _on_answer(self, kind: int, number: int, body: Any) -> None:

@@ -57,6 +57,8 @@ PRELOADED: Final = (
     *("sqlite3", "http.server", "urllib.request", "xml.etree.ElementTree", "decimal", "statistics"),
 )
 """What modules import: shared by all their processes, and not imported again in each."""
+_exit: Final = os._exit
+"""As it is before a forked process imports a module, which may replace it."""
 _M_ARENA_MAX: Final = -8
 _PR_SET_NAME: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
@@ -176,7 +178,7 @@ class Zygote:
         except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
             sys.excepthook(*sys.exc_info())
         finally:
-            os._exit(1)
+            _exit(1)
 
     def _reap(self) -> None:
         """Reap every ended child; report those that were forked here, once nothing is left."""

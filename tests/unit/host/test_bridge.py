@@ -1,6 +1,7 @@
 """The crossing, with real threads and a real loop."""
 
 import asyncio
+import os
 import sys
 import threading
 
@@ -245,3 +246,15 @@ def test_a_breakpoint_says_where_to_debug(monkeypatch):
     forbid_breakpoint()
     with pytest.raises(RuntimeError, match=r"needs a terminal.*mgr_host"):
         breakpoint()  # noqa: T100 - the point of the test
+
+
+async def test_a_child_that_returns_from_a_call_is_ended(bridge, capfd):
+    """One that a command forked, or ``serve``: the manager goes on once, in the parent."""
+    called = await bridge.to_module(os.fork)
+    served = await run_in_thread("hello-serve", os.fork, module="hello")
+
+    for child in (called, served):
+        _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+        assert os.waitstatus_to_exitcode(status) == 1
+    said = capfd.readouterr().err
+    assert said.count("module 'hello': a child that it forked returned from its code") == 2

@@ -7,6 +7,7 @@ import pytest
 
 from mgr.host.finder import find_modules
 from mgr.module_process.declarations import Declarations
+from tests.support.cluster import wait_for
 from tests.unit.module_process.conftest import ORDER
 
 GOOD = """
@@ -32,6 +33,17 @@ GOOD = """
 DIES = "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n"
 EXITS = "import os\nos._exit(7)\n"
 HANGS = "import time\nwhile True: time.sleep(1)\n"
+FORKS_AND_RETURNS = """
+    import os
+    from mgr_module import MgrModule
+
+    if os.fork():
+        # Else the child ends with its parent, whose import is over.
+        os.wait()
+
+    class Module(MgrModule):
+        pass
+"""
 FORKS = """
     import os, time
     if os.fork() == 0:
@@ -121,3 +133,14 @@ async def test_changed_files_are_read_again(folder, declarations):
     assert [each.signature_text.strip() for each in changed.commands] == ["good say"]
     assert again.digest
     assert again.digest != changed.digest
+
+
+async def test_a_child_that_returns_from_the_import_is_ended(folder, declarations, capfd):
+    """It answers nothing in place of its parent, and the author is told what to write."""
+    said = []
+    folder("forks", FORKS_AND_RETURNS)
+
+    found = await found_of(folder, declarations, "forks")
+
+    assert found.loaded
+    wait_for(lambda: said.append(capfd.readouterr().err) or "end it by os._exit" in said[-1], "it")
