@@ -1,10 +1,13 @@
-"""Clocks: ``CLOCK_BOOTTIME`` for time spans, wall time for printing. No other file reads either."""
+"""Clocks: ``CLOCK_BOOTTIME`` for time spans, wall time for printing. No other file reads either.
+
+The functions are imported by name: a module that replaces those of ``time`` changes no clock here.
+"""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from functools import partial
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Final, Protocol
 
 
@@ -19,7 +22,7 @@ class Clock(Protocol):
 class BootClock:
     """``CLOCK_BOOTTIME``: leases expire while a machine is suspended, so this must count it."""
 
-    now = staticmethod(partial(time.clock_gettime, time.CLOCK_BOOTTIME))
+    now = staticmethod(partial(clock_gettime, CLOCK_BOOTTIME))
     """Seconds since boot, suspend included. No function of ours: each command asks it often."""
 
 

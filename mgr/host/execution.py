@@ -19,6 +19,7 @@ from mgr.host.bridge import Bridge, run_in_thread, thread_name
 from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.notifications import NotifyId, deliver_batch
+from mgr.host.shared_state import undo_changes
 from mgr.host.steps import record, recorded
 from mgr.tracing import Carried, current, part
 from mgr.worker_trace import StepKind
@@ -236,7 +237,10 @@ class ThreadExecution:
         self._bridge.close()
 
     def _make(self) -> Any:
-        self.instance = made = self._construct(self._bridge)
+        try:
+            self.instance = made = self._construct(self._bridge)
+        finally:
+            undo_changes(self._name)
         return made
 
 

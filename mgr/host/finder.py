@@ -40,6 +40,7 @@ from mgr.host.module_package import (
     package_of,
     refuse_coroutines,
 )
+from mgr.host.shared_state import SharedState, undo_changes
 from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
@@ -109,6 +110,7 @@ class DiscoveredModule:
         installed: SHA-256 of its package; empty unless it was installed by command.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
         manifest: What it says it reaches; None if it has no manifest.
+        changes: What its import changes that all code of a process shares.
         package: The package to import.
         declared: Its declarations were read in another process.
         standby_declared: They have a standby class.
@@ -135,6 +137,7 @@ class DiscoveredModule:
     installed: str = ""
     outdated: str = ""
     manifest: Manifest | None = None
+    changes: tuple[str, ...] = ()
     package: str = ""
     declared: bool = False
     standby_declared: bool = False
@@ -279,12 +282,13 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         if location.package.startswith(BUNDLED):
             error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
-    process = os.getpid()
+    before, process = SharedState(), os.getpid()
     try:
         with record(StepKind.IMPORT, found.name):
             package = importlib.import_module(location.package)
             active, standby = _classes(package, location)
-            return with_declarations(found, active, standby)
+            declared = with_declarations(found, active, standby)
+            return replace(declared, changes=before.changes())
     except InvalidModuleError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
@@ -293,6 +297,7 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         return replace(found, error=error_text, crashes=(crash,))
     finally:
         end_if_forked(process, found.name)
+        undo_changes(found.name)
 
 
 def _not_loaded(location: ModuleLocation) -> DiscoveredModule:

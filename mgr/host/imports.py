@@ -28,8 +28,10 @@ def isolation(manager: WorkerContext, module: str) -> Isolation:
     if manager.processes is None:
         return Isolation.THREAD
     found = manager.catalogue.get(module)
-    if found is not None and manager.processes.environment_of(module, found.place):
-        # Its libraries may contradict those of the manager.
+    if found is not None and (
+        # Its libraries may contradict those of the manager, or its import changes what is shared.
+        manager.processes.environment_of(module, found.place) or found.changes
+    ):
         return Isolation.PROCESS
     chosen = str(manager.config.manager_option(MODULE_ISOLATION) or "")
     return isolation_of(module, readable_isolation(chosen))

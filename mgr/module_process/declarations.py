@@ -44,6 +44,7 @@ def encode_declarations(found: DiscoveredModule, digest: str) -> dict[str, Any]:
         "crashes": [encode_crash(each) for each in found.crashes],
         "digest": digest,
         "manifest": as_document(found.manifest),
+        "changes": list(found.changes),
     }
 
 
@@ -59,6 +60,7 @@ def decode_declarations(fields: dict[str, Any]) -> DiscoveredModule:
             "manifest": manifest and msgspec.convert(manifest, Manifest),
             "notify_types": frozenset(fields["notify_types"]),
             "secret_keys": tuple(fields["secret_keys"]),
+            "changes": tuple(fields["changes"]),
             "crashes": tuple(decode_crash(each) for each in fields["crashes"]),
         }
     )

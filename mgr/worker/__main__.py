@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
@@ -24,11 +25,13 @@ from mgr.errors import CannotListenError, InvalidSettingError, MgrError
 from mgr.host import steps
 from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
 from mgr.host.module_resources import track_module_resources
+from mgr.host.shared_state import keep_shared_state
 from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.module_process.start import fork_zygote
 from mgr.module_process.zygote_end import ZygoteEnd
 from mgr.settings import Settings
 from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
+from mgr.worker.signals import ignore_signals
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +64,23 @@ def main() -> NoReturn:
     exit_now(1)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+class _Loop(asyncio.SelectorEventLoop):
+    """asyncio's own, with a clock that a module which replaces ``time.monotonic`` does not stop."""
+
+    time = staticmethod(time.monotonic)  # noqa: TID251 - asyncio's own clock
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """uvloop's, where it is installed (the extra ``fast``): docs/adr/0028."""
     with contextlib.suppress(ImportError):
         loop_factory: Callable[[], asyncio.AbstractEventLoop]
         loop_factory = importlib.import_module("uvloop").new_event_loop
         return loop_factory
-    return None
+    return _Loop
 
 
 async def _serve(link: socket.socket, zygote: ZygoteEnd) -> None:
+    ignore_signals(asyncio.get_running_loop())
     reader, writer = await open_link(link)
     async with asyncio.TaskGroup() as tasks:
         # In a thread, while this loop waits for the first message: the guard starts meanwhile.
@@ -99,7 +109,9 @@ async def _serve(link: socket.socket, zygote: ZygoteEnd) -> None:
             if settings.trace_endpoint:
                 # In a thread: importing OpenTelemetry takes a while.
                 await run_in_thread("import-otel", partial(_start_tracing, settings))
-            await (await imported).run(settings, init, guard_link, tasks, zygote)
+            worker = await imported
+            tasks.create_task(keep_shared_state(), name="keep shared state")
+            await worker.run(settings, init, guard_link, tasks, zygote)
         except InvalidSettingError as error:
             invalid = not isinstance(error, CannotListenError)
             guard_link.send(StartFailed(why=str(error), invalid=invalid))

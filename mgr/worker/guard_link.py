@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
 import logging
@@ -21,6 +22,8 @@ HEARTBEATS_PER_WATCHDOG: Final = 6
 UNREAD_BYTES_MAX: Final = 1 << 16
 """Above this many unsent bytes the guard is frozen; more heartbeats would only fill memory."""
 _PR_SET_PDEATHSIG: Final = 1
+_exit: Final = os._exit
+"""As it is before modules are imported: some modules of Ceph replace it."""
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +113,10 @@ def exit_now(status: int, *, with_group: bool = False) -> NoReturn:
     """
     record_exit()
     logs.flush_all()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # A module may have closed or replaced it.
+        with contextlib.suppress(Exception):
+            stream.flush()
     if with_group and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(status)
+    _exit(status)

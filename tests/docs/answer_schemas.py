@@ -198,7 +198,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "mgr module info": fields(
         name=TEXT, place=TEXT, enabled=TRUTH, always_on=TRUTH, can_run=TRUTH, error=TEXT,
         effects=TEXT, effects_source=TEXT, commands=some(ANYTHING), options=some(TEXT),
-        manifest=maybe({"type": "object"}),
+        manifest=maybe({"type": "object"}), changes=some(TEXT),
     ),
     "mgr module installed": some(
         fields(

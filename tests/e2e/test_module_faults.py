@@ -53,6 +53,33 @@ FAULTY = {
     """,
 }
 
+CHANGES_ALL = {
+    "stops_the_clock": """
+        import time
+        from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+        time.time = time.monotonic = lambda: 0.0
+
+        class Module(MgrModule):
+            @CLIReadCommand("stops_the_clock ask")
+            def ask(self) -> HandleCommandResult:
+                \"\"\"Answer\"\"\"
+                return HandleCommandResult(stdout=f"at {time.time()}")
+    """,
+    "stops_it_later": """
+        import _thread, socket, time
+        from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+        class Module(MgrModule):
+            @CLIReadCommand("stops_it_later now")
+            def now(self) -> HandleCommandResult:
+                \"\"\"Change it\"\"\"
+                time.time = time.monotonic = lambda: 0.0
+                _thread.interrupt_main()
+                return HandleCommandResult(stdout="done")
+    """,
+}
+
 HARMFUL = {
     "dies": """
         import os, signal
@@ -118,7 +145,7 @@ HARMFUL = {
 def modules(tmp_path):
     """A folder with all of these."""
     folder = tmp_path / "modules"
-    write(folder, {"good": GOOD, **FAULTY, **HARMFUL})
+    write(folder, {"good": GOOD, **FAULTY, **CHANGES_ALL, **HARMFUL})
     return folder
 
 
@@ -169,6 +196,25 @@ def test_a_fault_becomes_a_crash_report(cluster, name):
     assert "module.py" in "".join(listed["backtrace"])
     assert cluster.run("crash", "archive", listed["crash_id"]).retval == 0
     wait_for(lambda: "RECENT_MGR_MODULE_CRASH" not in health(cluster), "health without it")
+
+
+def test_a_module_that_changes_what_all_share_harms_nobody(cluster):
+    """When it is imported, it gets a process in which it may; later, it is undone."""
+    active = cluster.settled()
+    workers = {m.name: m.worker_pid for m in cluster.managers.values()}
+
+    cluster.enable("stops_the_clock", "stops_it_later")
+    assert cluster.run("stops_the_clock", "ask").text == "at 0.0"
+    cluster.run("stops_it_later", "now")
+    wait_for(lambda: "undone: a module changed" in active.log.read_text(), "the line in the log")
+
+    assert "changed='time.monotonic, time.time'" in active.log.read_text()
+    assert "signal ignored: the guard ends this worker signal=SIGINT" in active.log.read_text()
+    info = cluster.run("mgr", "module", "info", module="stops_the_clock").text
+    assert "process:  of its own, for its import changes time.monotonic, time.time" in info
+    assert cluster.run("config", "set", who="mgr", name="debug_mgr", value="5").retval == 0
+    assert cluster.run("good", "ask").text == "well"
+    assert {m.name: m.worker_pid for m in cluster.managers.values()} == workers
 
 
 def test_a_command_that_kills_its_worker_costs_one_worker(cluster):

@@ -312,6 +312,7 @@ class ActiveModules:
                 effects_source=self._classify(found).source.value,
                 place=found.place,
                 manifest=found.manifest,
+                changes=found.changes,
                 libraries=self._environments.state(name, found.place).value,
                 package=found.installed,
             )

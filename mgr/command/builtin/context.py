@@ -78,6 +78,7 @@ class ModuleInfo:
         place: Where its code comes from.
         manifest: What it says it reaches; None if it has no manifest.
         package: SHA-256 of the package it comes from; empty if it was not installed by command.
+        changes: What its import changes that all modules of a worker share.
         libraries: Whether it has libraries of its own: ``-``, ``not made``, ``outdated``,
             ``current``.
 
@@ -93,6 +94,7 @@ class ModuleInfo:
     effects_source: str = "nobody"
     place: str = ""
     manifest: Manifest | None = None
+    changes: tuple[str, ...] = ()
     libraries: str = "-"
     package: str = ""
 

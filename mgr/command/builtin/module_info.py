@@ -50,6 +50,7 @@ class _ModuleInfo:
             ),
             "options": sorted(self._context.config.schemas.of(name)),
             "manifest": as_document(found.manifest),
+            "changes": list(found.changes),
         }
         return Reply(data, plain="\n".join(_lines(data, found.manifest)))
 
@@ -69,6 +70,8 @@ def _lines(data: Mapping[str, Any], manifest: Manifest | None) -> Iterable[str]:
     yield f"effects:  {data['effects']} (from: {data['effects_source']})"
     yield f"commands: {', '.join(data['commands']) or '-'}"
     yield f"options:  {', '.join(data['options']) or '-'}"
+    if found := data["changes"]:
+        yield f"process:  of its own, for its import changes {', '.join(found)}"
     if manifest is None:
         yield f"manifest: {NO_MANIFEST}"
         return

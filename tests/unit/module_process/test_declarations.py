@@ -33,6 +33,16 @@ GOOD = """
 DIES = "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n"
 EXITS = "import os\nos._exit(7)\n"
 HANGS = "import time\nwhile True: time.sleep(1)\n"
+PATCHES = """
+    import socket, time
+    from mgr_module import MgrModule
+
+    time.monotonic = lambda: 0.0
+    socket.setdefaulttimeout(1)
+
+    class Module(MgrModule):
+        pass
+"""
 FORKS_AND_RETURNS = """
     import os
     from mgr_module import MgrModule
@@ -133,6 +143,18 @@ async def test_changed_files_are_read_again(folder, declarations):
     assert [each.signature_text.strip() for each in changed.commands] == ["good say"]
     assert again.digest
     assert again.digest != changed.digest
+
+
+async def test_what_an_import_changes_for_everybody_is_declared(folder, declarations):
+    """So that the module gets a process of its own; a usual one changes nothing."""
+    folder("good", GOOD)
+    folder("patches", PATCHES)
+
+    found = await find_modules([folder.path], limit_s=10, declare=declarations.read)
+
+    assert found["patches"].loaded
+    assert found["patches"].changes == ("socket.setdefaulttimeout", "time.monotonic")
+    assert found["good"].changes == ()
 
 
 async def test_a_child_that_returns_from_the_import_is_ended(folder, declarations, capfd):
