@@ -11,6 +11,8 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from mgr_orchestrator import Probe, Resources
+
 from .reconciler import Placement
 
 TEXT_MAX: Final = 1 << 20
@@ -67,29 +69,6 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         parts += [f"count:{self.count}"] if self.count is not None else []
         parts += [f"count-per-host:{self.count_per_host}"] if self.count_per_host > 1 else []
         return " ".join(parts) or "*"
-
-
-class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``probe``: how a host finds out that a daemon is ready; one of tcp, http and command."""
-
-    tcp: Port | None = None
-    http: Annotated[str, Meta(pattern=r"^([0-9]{1,5}/[!-~]*)?$", max_length=1000)] = ""
-    command: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
-    every_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
-    timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
-    failures: Annotated[int, Meta(ge=1, le=100)] = 3
-
-    def __post_init__(self) -> None:
-        """Refuse none of the three, or more than one."""
-        if sum((self.tcp is not None, bool(self.http), bool(self.command))) != 1:
-            raise ValueError("a probe has one of tcp, http and command")
-
-
-class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``resources``: limits of each daemon."""
-
-    memory_mb: Annotated[int, Meta(ge=4, le=1 << 24)] | None = None
-    cpus: Annotated[float, Meta(gt=0, le=4096)] | None = None
 
 
 class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,6 +207,14 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases (*name) are not supported")
         return super().compose_node(parent, index)
 
+    def construct_yaml_str(self, node: Any) -> Any:
+        """In JSON, a character beyond the first 65 536 may be two escapes, which YAML leaves so."""
+        text = super().construct_yaml_str(node)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:  # half a character: refused with the service's name
+            return text
+
     def construct_yaml_int(self, node: Any) -> Any:
         self._check_number(node)
         return super().construct_yaml_int(node)
@@ -245,5 +232,6 @@ class _Loader(yaml.SafeLoader):
             )
 
 
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_yaml_str)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from mgr.agent.deploy.settings import DeploySettings, Kind
+from mgr.deployment import Probe, Resources
 from mgr.errors import InvalidArgumentError
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,200}$"
@@ -18,39 +19,6 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Name = Annotated[str, Meta(pattern=NAME)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-
-
-class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How it is found out whether a daemon is ready: one of a port, a page, a command.
-
-    Attributes:
-        tcp: This port takes connections.
-        http: ``PORT/PATH`` answers with a status below 400.
-        command: This program, which the host has to allow, exits with 0.
-        every_s: Seconds between two probes.
-        timeout_s: Time limit of one probe.
-        failures: So many failed probes in a row make a ready daemon unready.
-
-    """
-
-    tcp: Port | None = None
-    http: Annotated[str, Meta(pattern=r"^[0-9]{1,5}/[!-~]*$", max_length=1000)] = ""
-    command: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
-    every_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
-    timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
-    failures: Annotated[int, Meta(ge=1, le=100)] = 3
-
-    def __post_init__(self) -> None:
-        """Refuse a probe that has none of the three, or more than one."""
-        if sum((self.tcp is not None, bool(self.http), bool(self.command))) != 1:
-            raise ValueError("a probe has one of tcp, http and command")
-
-
-class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one daemon: MiB of memory, processors as a fraction; None: no limit."""
-
-    memory_mb: Annotated[int, Meta(ge=4, le=1 << 24)] | None = None
-    cpus: Annotated[float, Meta(gt=0, le=4096)] | None = None
 
 
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from mgr.agent.deploy.config import Probe
 from mgr.agent.program import run
+from mgr.deployment import Probe
 
 HOST: Final = "127.0.0.1"
 LINE_MAX: Final = 4096

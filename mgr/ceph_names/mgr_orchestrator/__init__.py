@@ -4,6 +4,7 @@ Ceph's modules import the same names from ``orchestrator``, which stands for thi
 Ceph's own module of that name is on the module path (docs/adr/0066).
 """
 
+from mgr.deployment import Probe, Resources
 from mgr.module_api.orchestrator.completion import (
     OrchResult,
     handle_orch_error,
@@ -39,6 +40,8 @@ __all__ = [
     "OrchestratorNotRunningError",
     "OrchestratorValidationError",
     "PlannedStep",
+    "Probe",
+    "Resources",
     "ServiceDescription",
     "UpgradeStatusSpec",
     "handle_orch_error",
