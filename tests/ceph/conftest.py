@@ -43,6 +43,16 @@ def ceph(programs, tmp_path_factory):
 class PatientCluster(Cluster):
     """Asks again while no manager answers at all: real Cephs leave little of a small machine."""
 
+    ceph: Ceph
+
+    def stop(self):
+        """As ``Cluster.stop``; whoever comes next does not wait for what was open in a file system.
+
+        Managers of the same cluster would have it refused; those of another one do not know of it.
+        """
+        super().stop()
+        self.ceph.forget_clients()
+
     def run(self, *words, timeout_s=10, **arguments):
         """As ``Cluster.run``."""
         ends_s = CLOCK.now() + PATIENCE_S
@@ -60,7 +70,7 @@ def start(programs, ceph, etcd, tmp_path_factory):
 
     def made(*, names=("a", "b"), folders=(), **settings):
         path = ",".join(map(str, [*folders, MODULES, programs.python_packages]))
-        return PatientCluster(
+        found = PatientCluster(
             tmp_path_factory.mktemp("managers"),
             etcd.endpoints,
             names=names,
@@ -78,5 +88,7 @@ def start(programs, ceph, etcd, tmp_path_factory):
                 **settings,
             },
         )
+        found.ceph = ceph
+        return found
 
     return made

@@ -178,4 +178,10 @@ def test_a_ceph_that_is_down_is_reported_and_holds_nobody_up(running, ceph):
 
     wait_for(lambda: not warned(), "no warning", 60)
     assert running.active().name == active
-    assert asked(running, "fetch", "files.data", "before") == "it froze"
+
+    # An OSD that was frozen for longer than its read lease (16 s) serves no reads until it has
+    # renewed it twice: for up to 16 s, which is longer than this client's time limit.
+    def fetched():
+        return running.run("keeper", "fetch", "files.data", "before", timeout_s=40).text
+
+    wait_for(lambda: fetched() == "it froze", "the OSD", 60)

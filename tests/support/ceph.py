@@ -211,6 +211,12 @@ class Ceph:
         """Run one command and return its output, decoded from JSON."""
         return json.loads(self.run(*words, "--format", "json"))
 
+    def forget_clients(self) -> None:
+        """Have file systems forget whom they serve: a killed client is waited for a minute."""
+        for name in self._mdss:
+            for session in self.read("tell", f"mds.{name}", "session", "ls"):
+                self.run("tell", f"mds.{name}", "session", "evict", f"id={session['id']}")
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _program(self, name: str) -> str:

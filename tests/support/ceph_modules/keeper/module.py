@@ -23,6 +23,13 @@ class Module(MgrModule):
         self._fs = None
         self._lock = threading.Lock()
 
+    def shutdown(self):
+        with self._lock:
+            files, self._fs = self._fs, None
+        if files is not None:
+            files.shutdown()
+        super().shutdown()
+
     def notify(self, notify_type, notify_id):
         self._noted[f"{getattr(notify_type, 'value', notify_type)} {notify_id}".strip()] += 1
 
