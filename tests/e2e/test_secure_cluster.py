@@ -130,8 +130,10 @@ def test_init_refuses_an_etcd_on_which_no_manager_leads(tmp_path, untrusted):
     flags = ["--etcd-untrusted", "true"] if untrusted else []
     with Etcd(tmp_path / "etcd", program=program) as old:
         done = subprocess.run(
-            [MGRD, "init", "--id", "a", "--dir", tmp_path / "a", "--config", tmp_path / "a.toml"]
-            + ["--etcd", old.address, *flags],
+            [
+                *(MGRD, "init", "--id", "a", "--dir", tmp_path / "a"),
+                *("--config", tmp_path / "a.toml", "--etcd", old.address, *flags),
+            ],
             capture_output=True,
             text=True,
             timeout=60,

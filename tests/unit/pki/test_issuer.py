@@ -258,13 +258,13 @@ async def test_no_manager_joins_under_the_name_of_one_that_runs(tmp_path):
         first = await at.join(text, "mgr.b", key)
         await at.term.fenced.put(at.term.keys.manager("b"), "{}")
         again = await at.token("manager", "mgr.*")
-        with pytest.raises(NotPermittedError, match="'mgr.b' runs: stop it"):
+        with pytest.raises(NotPermittedError, match=r"'mgr\.b' runs: stop it"):
             await at.join(again, "mgr.b")
         assert at.issuer.tokens()[again.id].used_for == ""
         # A repetition of the call whose answer was lost, after the manager has started.
         assert (await at.join(text, "mgr.b", key)).certificate == first.certificate
         order = SigningOrder(key.request("mgr.b"), "mgr.b", token_id=again.id, secret=again.secret)
-        with pytest.raises(NotPermittedError, match="'mgr.b' runs"):
+        with pytest.raises(NotPermittedError, match=r"'mgr\.b' runs"):
             await at.signer.sign(order)
 
         await at.term.fenced.delete(at.term.keys.manager("b"))
