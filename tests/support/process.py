@@ -71,9 +71,12 @@ def children(pid: int) -> list[int]:
     """The ids of the processes that ``pid`` started and that still exist."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(c) for task in tasks for c in (task / "children").read_text().split()]
     except OSError:
         return []
+    # A thread that ends meanwhile gives its children to another one; those of the others count.
+    return [
+        int(child) for task in tasks for child in _read(pid, f"task/{task.name}/children").split()
+    ]
 
 
 def below(pid: int) -> list[int]:

@@ -322,8 +322,12 @@ class Lab(contextlib.ExitStack):
 
     def bury(self) -> None:
         """Note and end what a dead manager left behind, once it had its time to end by itself."""
-        with contextlib.suppress(TimeoutError):
+        try:
             wait_for(lambda: not self.leftovers(), "all to end with their manager", GONE_S)
+        except TimeoutError:
+            self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
         for pid, name in self.leftovers().items():
             self.left_behind.append(
                 f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
