@@ -51,7 +51,7 @@ class Command:
     access: AccessRequest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make what each request would make anew."""
+        """Make what each request would have to make."""
         module = "" if self.module == BUILTIN else self.module
         access = AccessRequest(self.prefix, self.perm, module, None)
         object.__setattr__(self, "access", access)

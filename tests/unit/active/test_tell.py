@@ -1,9 +1,9 @@
 """``tell`` on the active."""
 
 import errno
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mgr.command.dispatch import Request
 from mgr.errors import InvalidArgumentError, MayHaveRunError
