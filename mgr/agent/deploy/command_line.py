@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from mgr.agent.program import run
@@ -22,13 +22,14 @@ async def checked(*command: str, limit_s: float = LIMIT_S) -> str:
         RuntimeError: It failed, or took longer than ``limit_s``.
 
     """
+    name = PurePath(command[0]).name
     try:
         status, output = await run(*command, limit_s=limit_s)
     except TimeoutError:
-        raise RuntimeError(f"{command[0]} took longer than {limit_s:g} s") from None
+        raise RuntimeError(f"{name} took longer than {limit_s:g} s") from None
     if status:
         last = output.strip().splitlines()[-1:] or [f"exited with {status}"]
-        raise RuntimeError(f"{command[0]}: {last[0]}")
+        raise RuntimeError(f"{name}: {last[0]}")
     return output
 
 

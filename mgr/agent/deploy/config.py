@@ -89,7 +89,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise InvalidArgumentError(
                 f"{self.service}: files have more than {FILES_BYTES_MAX} characters"
             )
-        words = (*self.command, *self.environment.values(), *self.secrets.values())
+        probing = () if self.probe is None else self.probe.command
+        words = (*self.command, *probing, *self.environment.values(), *self.secrets.values())
         if any("\0" in word for word in words):
             raise InvalidArgumentError(f"{self.service}: a NUL character")
 

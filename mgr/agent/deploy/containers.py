@@ -115,5 +115,8 @@ async def _inspect(engine: str, name: str) -> Any:
 
 
 async def _remove(engine: str, name: str) -> None:
-    with contextlib.suppress(RuntimeError):
+    try:
         await checked(engine, "rm", "-f", name)
+    except RuntimeError as error:
+        if "no such" not in str(error).lower():
+            raise

@@ -49,11 +49,23 @@ class Running(Protocol):
         ...
 
     async def wait(self) -> str:
-        """Wait until it has ended; return how it ended, such as ``exited with 1``."""
+        """Wait until it has ended; return how it ended, such as ``exited with 1``.
+
+        Raises:
+            OSError: What runs it cannot be started.
+            RuntimeError: What runs it does not answer: whether it has ended is unknown.
+
+        """
         ...
 
     async def stop(self, limit_s: float) -> None:
-        """Ask it to end, kill it after ``limit_s``, and return once it has ended."""
+        """Ask it to end, kill it after ``limit_s``, and return once it has ended.
+
+        Raises:
+            OSError: What runs it cannot be started.
+            RuntimeError: What runs it does not answer: it may still be there.
+
+        """
         ...
 
 
@@ -71,9 +83,21 @@ class Runtime(Protocol):
         ...
 
     async def find(self, unit: Unit, identity: tuple[int, int]) -> Running | None:
-        """Return the daemon if one still runs that was started before, None otherwise."""
+        """Return the daemon if one still runs that was started before, None otherwise.
+
+        Raises:
+            OSError: What runs it cannot be started.
+            RuntimeError: What runs it does not answer: whether one runs is unknown.
+
+        """
         ...
 
     async def clean(self, unit: Unit) -> None:
-        """Remove what is left of a daemon that has ended for good; its folder is the caller's."""
+        """Remove what is left of a daemon that has ended for good; its folder is the caller's.
+
+        Raises:
+            OSError: What runs it cannot be started.
+            RuntimeError: What runs it does not answer: something may be left.
+
+        """
         ...

@@ -59,6 +59,7 @@ class Supervised:
         self._failures = 0
         self._running: Running | None = None
         self._unit: Unit | None = None
+        self._looked = False
 
     def wake(self) -> None:
         """Compare again, because the wanted state has changed."""
@@ -72,11 +73,13 @@ class Supervised:
                 if await self._step():
                     return
             except (OSError, RuntimeError) as error:
+                # What runs is unknown now: it is looked for again before anything is started.
+                self._looked, self._running = False, None
                 await self._fail(str(error))
 
     async def _step(self) -> bool:
         record = self._supervisor.state.daemons.get(self.name)
-        if self._unit is None and record is not None:
+        if not self._looked and record is not None:
             await self._find(record)
         running = self._running
         if running is not None and (
@@ -95,17 +98,20 @@ class Supervised:
             await self._start(record)
         if how := await self._watch(record):
             self._running = None
+            self.restarts += 1
             await self._fail(how)
         return False
 
     async def _find(self, record: Record) -> None:
-        """Find what an agent before this one started."""
+        """Find what was started: by an agent before this one, or before trouble with its engine."""
         if not record.began:
+            self._looked = True
             return
         # It may be of a revision that was replaced while no agent ran: its name is the same.
         unit = self._unit = self._supervisor.unit(self.name, record, record.began)
         runtime = self._supervisor.runtimes[record.began_kind]
         self._running = await runtime.find(unit, (record.pid, record.ticks))
+        self._looked = True
         if self._running is not None:
             fields = {"daemon": self.name, "revision": record.began}
             log.info("deployed daemon found running", extra=fields)
@@ -129,13 +135,16 @@ class Supervised:
         running = self._running
         if running is None:
             return ""
-        async with asyncio.TaskGroup() as tasks:
-            ended = tasks.create_task(running.wait())
-            woken = tasks.create_task(self._wake.wait())
-            probing = tasks.create_task(self._probe(record))
-            await asyncio.wait((ended, woken), return_when=asyncio.FIRST_COMPLETED)
-            for task in (ended, woken, probing):
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ended = tasks.create_task(running.wait())
+                woken = tasks.create_task(self._wake.wait())
+                probing = tasks.create_task(self._probe(record))
+                await asyncio.wait((ended, woken), return_when=asyncio.FIRST_COMPLETED)
+                for task in (ended, woken, probing):
+                    task.cancel()
+        except* (OSError, RuntimeError) as errors:
+            raise errors.exceptions[0] from None
         return ended.result() if not ended.cancelled() else ""
 
     async def _probe(self, record: Record) -> None:
@@ -166,11 +175,10 @@ class Supervised:
 
     async def _fail(self, how: str) -> None:
         self._failures += 1
-        self.restarts += 1
         state = FAILED if self._failures >= FAILURES_MAX else STARTING
         self._set(state, how)
         fields = {"daemon": self.name, "how": how, "failures": self._failures}
-        log.warning("deployed daemon ended, starting it again", extra=fields)
+        log.warning("deployed daemon failed, trying again", extra=fields)
         await wait(self._wake, min(PAUSE_S_MAX, PAUSE_S * 2 ** min(self._failures, 10)))
 
     def expect(self, state: str) -> None:
@@ -189,8 +197,7 @@ class Supervised:
 
     async def _clean(self) -> None:
         if self._unit is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                await self._supervisor.runtimes[self._unit.config.kind].clean(self._unit)
+            await self._supervisor.runtimes[self._unit.config.kind].clean(self._unit)
         shutil.rmtree(self._supervisor.folder / self.name, ignore_errors=True)
 
 

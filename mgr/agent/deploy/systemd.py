@@ -11,6 +11,8 @@ from mgr.agent.deploy.command_line import checked, write_variables
 from mgr.agent.deploy.runtime import FILES, LOG, Unit
 
 POLL_S: Final = 1.0
+RUNNING: Final = {"active", "activating", "deactivating", "reloading"}
+"""States of a unit that has processes, or may have."""
 BOOTED: Final = Path("/run/systemd/system")
 """There where systemd runs as the first process."""
 
@@ -33,12 +35,7 @@ class TransientUnit:
         """See ``Running``."""
         while True:
             state = await _properties(self._name)
-            if state.get("ActiveState") not in {
-                "active",
-                "activating",
-                "deactivating",
-                "reloading",
-            }:
+            if state.get("ActiveState") not in RUNNING:
                 how = f"exited with {state.get('ExecMainStatus', '?')}"
                 await _forget(self._name)
                 return how
@@ -50,6 +47,8 @@ class TransientUnit:
             await checked("systemctl", "stop", self._name, limit_s=limit_s + POLL_S)
         with contextlib.suppress(RuntimeError):
             await checked("systemctl", "kill", "--signal=SIGKILL", self._name)
+        if (await _properties(self._name)).get("ActiveState") in RUNNING:
+            raise RuntimeError(f"systemctl: {self._name} does not end")
         await _forget(self._name)
 
 
@@ -80,7 +79,8 @@ class TransientUnits:
             f"--description=mgr {unit.name} {unit.revision}",
             *(f"--property={each}" for each in properties),
             "--",
-            *config.command,
+            # systemd replaces ${NAME} in arguments; $$ is a dollar.
+            *(word.replace("$", "$$") for word in config.command),
         )
         return TransientUnit(name, unit.revision)
 
