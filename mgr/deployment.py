@@ -5,12 +5,13 @@ The manager checks it when a specification is applied, the agent again before it
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-Port = Annotated[int, Meta(ge=1, le=65535)]
+PORT_MAX: Final = 65535
+Port = Annotated[int, Meta(ge=1, le=PORT_MAX)]
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -38,6 +39,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Refuse a probe that has none of the three, or more than one."""
         if sum((self.tcp is not None, bool(self.http), bool(self.command))) != 1:
             raise ValueError("a probe has one of tcp, http and command")
+        if self.http and not 1 <= int(self.http.partition("/")[0]) <= PORT_MAX:
+            raise ValueError(f"the port of http in a probe is from 1 to {PORT_MAX}")
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

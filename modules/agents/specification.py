@@ -78,7 +78,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: Literal["process", "systemd", "container"]
     placement: Where = Where()
     command: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
-    image: Annotated[str, Meta(max_length=1000)] = ""
+    image: Annotated[str, Meta(pattern=r"^([!-,.-~][!-~]*)?$", max_length=1000)] = ""
     environment: dict[Variable, str] = {}
     secrets: dict[Variable, Name] = {}
     files: dict[str, str] = {}
@@ -105,6 +105,13 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         probing = () if self.probe is None else self.probe.command
         if probing and not probing[0].startswith("/"):
             raise ValueError("the command of a probe begins with an absolute path")
+        if len(set(self.ports)) < len(self.ports):
+            raise ValueError("a port is there twice")
+        if self.ports and self.placement.count_per_host > 1:
+            raise ValueError(
+                f"count_per_host is {self.placement.count_per_host}, and the daemons of one host "
+                f"cannot share port {self.ports[0]}"
+            )
         if any("\0" in text for text in (*self.command, *probing, *self.environment.values())):
             raise ValueError("a NUL character: no program could get it")
         self._check_files()

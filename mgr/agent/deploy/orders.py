@@ -7,6 +7,7 @@ what it may ask for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -55,7 +56,10 @@ class Orders:
         self._settings = settings
         self._program = program
         self._report_soon = report_soon
-        self._state = StateFile(Path(settings.folder))
+        # It orders states in time, across restarts of the agent too.
+        self._state = StateFile(Path(settings.folder), int(wall_s() * 1e6))
+        with contextlib.suppress(OSError):  # said at the first order, if the disk is still full
+            self._state.save()
         units, processes = TransientUnits(), Processes()
         self._supervisor = Supervisor(
             self._state,
@@ -68,8 +72,6 @@ class Orders:
             },
             self._changed,
         )
-        # Every reported state has a larger number than the one before, also after a restart.
-        self._start = int(wall_s() * 1e6)
         self._changes = 0
         program.command("orders apply", "Carry out orders of the active manager", perm="rw")(
             self.apply
@@ -200,7 +202,7 @@ class Orders:
     def _document(self) -> dict[str, Any]:
         found = self._supervisor.daemons
         return {
-            "version": [self._start, self._changes],
+            "version": [self._state.start, self._changes],
             "term": self._state.term,
             "kinds": list(self._settings.kinds),
             "daemons": {

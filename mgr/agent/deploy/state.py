@@ -45,6 +45,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 class _Content(msgspec.Struct, kw_only=True):
     term: int = 0
+    start: int = 0
     daemons: dict[str, Record] = {}
     keys: list[str] = []
 
@@ -54,12 +55,13 @@ class StateFile:
 
     Attributes:
         term: The newest term in which a manager gave orders.
+        start: When this agent started, as a number that grows with each start.
         daemons: What is deployed, by name.
 
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read the state in ``folder``, which is made if it is not there.
+    def __init__(self, folder: Path, now: int) -> None:
+        """Read the state in ``folder``, which is made if it is not there; ``now`` is a clock's.
 
         Raises:
             InvalidSettingError: The folder cannot be used, or the file is damaged.
@@ -72,6 +74,8 @@ class StateFile:
         except OSError as error:
             raise InvalidSettingError(f"deploy: folder {folder}: {error.strerror}") from None
         self.term = content.term
+        # The clock may have been set back since the last start.
+        self.start = max(now, content.start + 1)
         self.daemons = content.daemons
         self._keys = dict.fromkeys(content.keys)
 
@@ -92,7 +96,9 @@ class StateFile:
             OSError: It cannot be written; the file before is unchanged.
 
         """
-        content = _Content(term=self.term, daemons=self.daemons, keys=list(self._keys))
+        content = _Content(
+            term=self.term, start=self.start, daemons=self.daemons, keys=list(self._keys)
+        )
         new = self._file.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -72,7 +72,10 @@ class Supervised:
             try:
                 if await self._step():
                     return
-            except (OSError, RuntimeError) as error:
+            except Exception as error:
+                # Whatever it is, it must not end the supervision of the others.
+                if not isinstance(error, OSError | RuntimeError):
+                    log.exception("supervising a daemon failed", extra={"daemon": self.name})
                 # What runs is unknown now: it is looked for again before anything is started.
                 self._looked, self._running = False, None
                 await self._fail(str(error))
@@ -143,7 +146,7 @@ class Supervised:
                 await asyncio.wait((ended, woken), return_when=asyncio.FIRST_COMPLETED)
                 for task in (ended, woken, probing):
                     task.cancel()
-        except* (OSError, RuntimeError) as errors:
+        except* Exception as errors:  # noqa: BLE001 - one is raised again
             raise errors.exceptions[0] from None
         return ended.result() if not ended.cancelled() else ""
 

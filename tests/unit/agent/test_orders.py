@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from mgr.agent.deploy import supervisor
+from mgr.agent.deploy import orders, supervisor
 from mgr.agent.deploy.orders import STATUS, Orders
 from mgr.agent.deploy.settings import DeploySettings
 from mgr.client.daemon.handlers import CommandOrigin
@@ -270,6 +270,19 @@ async def test_a_revision_that_changed_while_no_agent_ran_is_replaced(folder):
         of_daemon = process.marked("HOME", str(folder / "web.h-0"))
         assert of_daemon
         assert not of_daemon.keys() & process.marked("MGR_DAEMON_REVISION", "1").keys()
+
+
+async def test_what_an_agent_reports_is_newer_than_before_also_if_the_clock_was_set_back(
+    folder, monkeypatch
+):
+    """Or managers would believe what it reported before."""
+    versions = []
+    for now_s in (2000.0, 1000.0):
+        monkeypatch.setattr(orders, "wall_s", lambda now_s=now_s: now_s)
+        async with Agent(folder) as agent:
+            versions.append(json.loads(agent.program.status[STATUS])["version"])
+
+    assert versions[0] < versions[1]
 
 
 async def test_a_daemon_that_keeps_ending_has_failed_and_is_started_again(folder, monkeypatch):

@@ -271,6 +271,12 @@ def test_all_specifications_are_taken_or_none(it):
         json.dumps({**RUNS, "files": {"a": "\x7f\u20ac" * 120_000}}),
         json.dumps({**RUNS, "files": {"a/" * 100_000 + "a": ""}}),
         json.dumps({**RUNS, "probe": {"command": ["true"]}}),
+        json.dumps({**RUNS, "probe": {"http": "65536/health"}}),
+        json.dumps({**RUNS, "probe": {"http": "0/health"}}),
+        json.dumps({**RUNS, "ports": [8080, 8080]}),
+        json.dumps({**RUNS, "ports": [8080], "placement": {"count_per_host": 2}}),
+        json.dumps({"service": "web", "kind": "container", "image": "a b"}),
+        json.dumps({"service": "web", "kind": "container", "image": "--privileged"}),
     ],
 )
 def test_what_is_no_specification_is_refused(it, text):
