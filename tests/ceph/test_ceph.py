@@ -14,6 +14,11 @@ from tests.support.cluster import wait_for
 PROCESS, THREAD = "process", "thread"
 
 
+def wait(probe, what):
+    """Wait with patience: polls of Ceph take a tenth of the time, so a slow one is rare, too."""
+    wait_for(probe, what, 180)
+
+
 @pytest.fixture(scope="module", params=[PROCESS, THREAD])
 def running(request, start):
     """Two managers whose modules run in processes of their own, or in threads."""
@@ -27,14 +32,14 @@ def running(request, start):
         yield cluster
 
 
-def reached(cluster, limit_s=90):
+def reached(cluster):
     """Wait until the module ``ceph`` has reached the cluster."""
 
     def probe():
         answer = cluster.run("ceph", "status", format="json")
         return answer.retval == 0 and json.loads(answer.text)["reachable"]
 
-    wait_for(probe, "the connection to Ceph", limit_s)
+    wait(probe, "the connection to Ceph")
 
 
 def asked(cluster, *words, **more):
@@ -57,7 +62,7 @@ def test_what_the_active_wrote_the_next_one_reads(running):
 
     os.kill(killed.worker_pid, signal.SIGKILL)
 
-    wait_for(lambda: running.active().name != killed.name, "another active")
+    wait(lambda: running.active().name != killed.name, "another active")
     assert asked(running, "fetch", "files.data", "kept") == "by a"
     assert asked(running, "file", "fetch", "/kept") == "by a"
     asked(running, "put", "files.data", "kept", "by b")
@@ -108,7 +113,7 @@ def test_commands_reach_every_kind_of_daemon(running, kind, name, prefix, key):
     answer = json.loads(asked(running, "send", kind, name, command, f"tag-{kind}"))
 
     assert isinstance(answer, list) if key is None else key in answer
-    wait_for(lambda: f"command tag-{kind}" in asked(running, "noted"), "the notification")
+    wait(lambda: f"command tag-{kind}" in asked(running, "noted"), "the notification")
 
 
 def test_errors_of_daemons_arrive(running):
@@ -135,7 +140,7 @@ def test_documents_are_those_of_the_cluster(running, ceph):
     assert set(document(running, "pg_summary")["all"]) == {"active+clean"}
     # The first is counted by the monitors, some seconds after the second one by Ceph's manager.
     pgs = len(document(running, "pg_stats")["pg_stats"])
-    wait_for(lambda: document(running, "pg_status")["num_pgs"] == pgs, "the same number")
+    wait(lambda: document(running, "pg_status")["num_pgs"] == pgs, "the same number")
     assert document(running, "osd_metadata")["0"]["osd_objectstore"] == "memstore"
     assert json.loads(asked(running, "metadata", "osd", "0"))["hostname"]
     assert "a" in document(running, "mds_metadata")
@@ -144,12 +149,12 @@ def test_documents_are_those_of_the_cluster(running, ceph):
     before = json.loads(asked(running, "noted")).get("osd_map", 0)
     epoch = document(running, "osd_map")["epoch"]
     ceph.run("osd", "set", "noout")
-    wait_for(lambda: document(running, "osd_map")["epoch"] > epoch, "the new map")
+    wait(lambda: document(running, "osd_map")["epoch"] > epoch, "the new map")
     assert "noout" in document(running, "osd_map")["flags"]
-    wait_for(lambda: json.loads(asked(running, "noted"))["osd_map"] > before, "a notification")
-    wait_for(lambda: "OSDMAP_FLAGS" in running.run("health", "detail").text, "Ceph's health")
+    wait(lambda: json.loads(asked(running, "noted"))["osd_map"] > before, "a notification")
+    wait(lambda: "OSDMAP_FLAGS" in running.run("health", "detail").text, "Ceph's health")
     ceph.run("osd", "unset", "noout")
-    wait_for(lambda: "OSDMAP_FLAGS" not in running.run("health", "detail").text, "health again")
+    wait(lambda: "OSDMAP_FLAGS" not in running.run("health", "detail").text, "health again")
 
 
 def test_a_ceph_that_is_down_is_reported_and_holds_nobody_up(running, ceph):
@@ -164,7 +169,7 @@ def test_a_ceph_that_is_down_is_reported_and_holds_nobody_up(running, ceph):
         def warned():
             return "MGR_CEPH_UNREACHABLE" in running.run("health", "detail", timeout_s=10).text
 
-        wait_for(warned, "the warning", 30)
+        wait(warned, "the warning")
         assert running.run("hello", timeout_s=10).retval == 0
         assert running.run("status", timeout_s=10).retval == 0
         refused = running.run("keeper", "mon", '{"prefix": "osd dump"}', timeout_s=5)
@@ -176,7 +181,7 @@ def test_a_ceph_that_is_down_is_reported_and_holds_nobody_up(running, ceph):
     finally:
         ceph.thaw()
 
-    wait_for(lambda: not warned(), "no warning", 60)
+    wait(lambda: not warned(), "no warning")
     assert running.active().name == active
 
     # An OSD that was frozen for longer than its read lease (16 s) serves no reads until it has
@@ -184,4 +189,4 @@ def test_a_ceph_that_is_down_is_reported_and_holds_nobody_up(running, ceph):
     def fetched():
         return running.run("keeper", "fetch", "files.data", "before", timeout_s=40).text
 
-    wait_for(lambda: fetched() == "it froze", "the OSD", 60)
+    wait(lambda: fetched() == "it froze", "the OSD")

@@ -100,7 +100,7 @@ def test_rbd_support_knows_the_pools(running, ceph):
         )
         return answer.retval == 0
 
-    wait_for(added, "the pool known to rbd_support", 30)
+    wait_for(added, "the pool known to rbd_support", 180)
     assert read(running, "rbd", "trash", "purge", "schedule", "list", "images/")
     assert read(running, "rbd", "task", "list") == []
 
@@ -109,7 +109,7 @@ def test_mirroring_switches_a_file_system(running, ceph):
     """It changes the map of file systems, and reads it."""
     asked(running, "fs", "snapshot", "mirror", "enable", "files")
     wait_for(
-        lambda: "mirror_info" in ceph.run("fs", "dump", "--format", "json"), "mirroring on", 30
+        lambda: "mirror_info" in ceph.run("fs", "dump", "--format", "json"), "mirroring on", 180
     )
     asked(running, "fs", "snapshot", "mirror", "disable", "files")
 
@@ -118,7 +118,7 @@ def test_nfs_makes_its_pool_and_its_configuration(running, ceph):
     """In the real cluster; the daemons are an orchestrator's, which only stands for one here."""
     # It may be enabled and not have started.
     backend = ("orch", "set", "backend", "test_orchestrator")
-    wait_for(lambda: running.run(*backend, timeout_s=50).retval == 0, "the backend", 60)
+    wait_for(lambda: running.run(*backend, timeout_s=50).retval == 0, "the backend", 180)
     asked(running, "nfs", "cluster", "create", "tried")
 
     assert ".nfs" in ceph.run("osd", "pool", "ls").split()
