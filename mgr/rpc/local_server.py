@@ -57,6 +57,12 @@ from mgr.settings import Settings
 IN_FLIGHT_MAX: Final = 1024
 """Unanswered requests of one connection; at this number nothing more is read from it."""
 MODE: Final = 0o660
+SERVED: Final = {
+    Kind.EXECUTE: "CommandService/Execute",
+    Kind.DESCRIBE: "CommandService/DescribeCommands",
+    Kind.STATUS: "ManagerService/GetStatus",
+}
+"""What the socket serves: the methods of gRPC, by kind of request."""
 CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group, as ``SO_PEERCRED`` returns them."""
 
@@ -73,9 +79,9 @@ class LocalMethods:
         """Begin with none."""
         self._methods: dict[int, tuple[Callable[[bytes], Any], Answer]] = {}
 
-    def add(self, kind: Kind, method: str, message: type[Message], answer: Answer) -> None:
-        """Serve ``kind`` as ``method`` of gRPC: with the limits of its messages."""
-        self._methods[kind] = (lenient(message.FromString, f"{OURS}{method}"), answer)
+    def add(self, kind: Kind, message: type[Message], answer: Answer) -> None:
+        """Serve ``kind`` as its method of gRPC: with the limits of its messages."""
+        self._methods[kind] = (lenient(message.FromString, f"{OURS}{SERVED[kind]}"), answer)
 
     async def answer(
         self, kind: int, data: bytes, deadline_s: float | None, caller: Caller
@@ -306,7 +312,7 @@ def methods_of(
 ) -> LocalMethods:
     """Return what the socket serves, gated as the same methods of gRPC are."""
     describe = enforcer.behaviour(
-        f"{OURS}CommandService/DescribeCommands", commands.DescribeCommands, reads=False
+        f"{OURS}{SERVED[Kind.DESCRIBE]}", commands.DescribeCommands, reads=False
     )
 
     async def execute(message: Any, deadline_s: float | None, caller: Caller) -> Message:
@@ -327,14 +333,9 @@ def methods_of(
         return answer
 
     made = LocalMethods()
-    made.add(Kind.EXECUTE, "CommandService/Execute", ExecuteRequest, execute)
-    made.add(
-        Kind.DESCRIBE,
-        "CommandService/DescribeCommands",
-        DescribeCommandsRequest,
-        counted(describe),
-    )
-    made.add(Kind.STATUS, "ManagerService/GetStatus", GetStatusRequest, counted(manager.GetStatus))
+    made.add(Kind.EXECUTE, ExecuteRequest, execute)
+    made.add(Kind.DESCRIBE, DescribeCommandsRequest, counted(describe))
+    made.add(Kind.STATUS, GetStatusRequest, counted(manager.GetStatus))
     return made
 
 

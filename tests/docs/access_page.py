@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from itertools import groupby
 
 from mgr.access.caps import AccessRequest
 from mgr.access.roles import BUILTIN_ROLES
 from mgr.command.registry import Command
 from mgr.http.app import RULES as PAGES
+from mgr.rpc.limits import OURS
+from mgr.rpc.local_server import SERVED
+from modules.dashboard.actions import ACTIONS
+from modules.dashboard.pages import PAGES as DASHBOARD
 from tests.support.callers import (
     CAPS,
     DAEMON,
@@ -61,7 +66,24 @@ Without either, or with one that is not valid, a page is answered 401; without t
 """
 
 
-def access(own_commands: list[Command]) -> str:
+LOCAL_HEAD = """
+## The local socket
+
+Who may connect is decided by the mode of `unix_socket`, and what for by the entry `uid:<number>` of
+the user that a program runs as, root included. Nothing but these calls is served.
+
+"""
+
+DASHBOARD_HEAD = """
+## The dashboard
+
+A person signs in with a token. A page is shown to who may run its command, and a button runs its
+command with the rights of who pressed it; `/sign-in`, `/static` and `/where` are open.
+
+"""
+
+
+def access(own_commands: list[Command], module_commands: list[Command]) -> str:
     """The page; ``own_commands`` are the commands of the manager."""
     return "".join(
         (
@@ -74,8 +96,35 @@ def access(own_commands: list[Command]) -> str:
             HTTP_HEAD,
             _header("path", "answered"),
             *_pages(),
+            LOCAL_HEAD,
+            _header("call", callers=CAPS),
+            *_local(),
+            DASHBOARD_HEAD,
+            _header("page, or button", "command", callers=("not signed in", *CAPS)),
+            *_dashboard([*own_commands, *module_commands]),
         )
     )
+
+
+def _local():
+    served = set(SERVED.values())
+    for call in calls():
+        name = call.name.removeprefix(OURS)
+        if name in served:
+            served.remove(name)
+            found = _calls(call)
+            yield _row(f"`{name}`", {caller: found[caller] for caller in CAPS})
+    assert not served
+
+
+def _dashboard(commands: list[Command]):
+    perms = {command.prefix: command.perm for command in commands}
+    shown = [(f"`{page.path}`", page.needs) for page in DASHBOARD]
+    pressed = [(f"button `{name}`", action.prefix) for name, action in ACTIONS.items()]
+    for what, command in (*shown, *pressed):
+        needed = AccessRequest(command, perms[command])
+        allowed = {name: "yes" if may(name, needed) else "-" for name in CAPS}
+        yield _row(what, {"not signed in": "-", **allowed}, f"`{command}`")
 
 
 def _pages():
@@ -109,8 +158,8 @@ def _commands(own: list[Command]):
         yield _row(f"`{perm}`" if perm else "none", allowed, names)
 
 
-def _header(*first: str) -> str:
-    columns = (first[0], *CALLERS, *first[1:])
+def _header(*first: str, callers: Iterable[str] = CALLERS) -> str:
+    columns = (first[0], *callers, *first[1:])
     return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
 
 

@@ -267,7 +267,7 @@ the [glossary](../glossary.md). Code refers to a record by its number. A number 
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "reference/access.md": lambda: access(own_commands()),
+    "reference/access.md": lambda: access(own_commands(), commands_of_modules()),
     "reference/settings.md": settings,
     "reference/commands.md": commands,
     "reference/errors.md": error_classes,
@@ -302,6 +302,11 @@ def bundled_modules() -> list[DiscoveredModule]:
     """The modules that come with the product, by name."""
     found = asyncio.run(find_modules((), limit_s=30))
     return [found[name] for name in sorted(found)]
+
+
+def commands_of_modules() -> list[Command]:
+    """The commands of all bundled modules."""
+    return [each for module in bundled_modules() for each in module_commands(module)]
 
 
 def module_commands(module: DiscoveredModule) -> Iterator[Command]:

@@ -33,7 +33,8 @@ from mgr.rpc.local_frames import ANSWER, REQUEST, FrameReader, FrameTooLargeErro
 from mgr.rpc.local_server import bind
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.settings import Settings
-from tests.integration.rpc.cluster import cluster, until
+from tests.integration.rpc.cluster import KEYS, cluster, until
+from tests.support.callers import CAPS, records
 
 OWN = f"uid:{os.getuid()}"
 
@@ -169,6 +170,17 @@ async def test_describe_and_status_are_served_too(path):
     assert "echo name=text,type=CephString" in [each.signature for each in found.commands]
     assert (same.etag, len(same.commands)) == (found.etag, 0)
     assert (status.name, status.active.name) == ("a", "a")
+
+
+@pytest.mark.parametrize("name", CAPS)
+async def test_whoever_may_connect_may_ask_who_leads_and_what_commands_there_are(path, name):
+    """As ``docs/reference/access.md`` says; commands are checked by what they need, as by gRPC."""
+    async with managers(path) as pretended:
+        granted = {KEYS.access_of(OWN): CAPS[name]} if CAPS[name] else {}
+        pretended["a"].view.rights.put({**records(), **granted})
+        with contextlib.closing(LocalSocket(str(path))) as manager:
+            assert (await asyncio.to_thread(manager.describe, "", timeout_s=20)).commands
+            assert (await asyncio.to_thread(manager.status, timeout_s=20)).name == "a"
 
 
 async def test_what_is_malformed_is_refused(path):

@@ -374,10 +374,11 @@ async def test_an_operator_sees_the_buttons(protected):
     assert (await browser.press("fail")).status_code == 200
 
 
-async def test_a_page_that_a_viewer_may_not_see_says_so(protected):
+@pytest.mark.parametrize("path", SHOWN)
+async def test_a_page_that_a_viewer_may_not_see_says_so(protected, path):
     """Whoever may do nothing is signed in all the same, and sees no data."""
     browser, _ = await signed_in(protected, "n.secret")
-    answer = await browser.get("/")
+    answer = await browser.get(path)
 
     assert "may not see this page" in answer.text
     assert "mgr.b lost its worker" not in answer.text
