@@ -15,6 +15,7 @@ import pytest
 
 from mgr.client.blocking import Client
 from mgr.client.peers import addresses_in
+from mgr.errors import NotAuthorizedError
 from mgr.pki.authority import load_certificate
 from mgr.tls import Tls
 from tests.support import fetch_etcd, process
@@ -31,6 +32,7 @@ FILES = (
     "daemon/client.pem",
 )
 RENEWED_S = 120
+CHANGE = ["config", "set", "mgr", "mgr/crash/warn_recent_interval", "60"]
 
 
 class Script:
@@ -89,7 +91,7 @@ class Script:
 
 @pytest.mark.timeout(400)
 def test_the_script_of_the_page_makes_a_cluster_whose_certificates_renew_under_load(tmp_path, etcd):
-    """Three managers, an agent and a daemon, joined by token; no command fails meanwhile."""
+    """Joined by token, with a viewer and an operator who is revoked; no command fails meanwhile."""
     with Script(tmp_path, etcd) as script:
         wait_for(script.ready, "the script", 200)
         before = {file: script.certificate(file) for file in FILES}
@@ -106,6 +108,7 @@ def test_the_script_of_the_page_makes_a_cluster_whose_certificates_renew_under_l
                 return all(script.certificate(file) != before[file] for file in FILES)
 
             wait_for(renewed, "every certificate to be renewed", RENEWED_S)
+            entries = client.execute(["auth", "ls"]).text
             joined = client.execute(["daemon", "ls"]).text
             listed = client.execute(["auth", "join-token", "ls"]).text
 
@@ -113,6 +116,16 @@ def test_the_script_of_the_page_makes_a_cluster_whose_certificates_renew_under_l
         assert "host1" in joined
         assert "eu-1" in joined
         assert {"mgr.b", "mgr.c", "host.host1", "web.eu-1"} <= set(listed.split())
+        assert "allow role viewer" in entries
+        assert "otto" not in entries
+        with Client(addresses_in(hosts), tls=Tls.from_folder(str(tmp_path / "vera"))) as viewer:
+            assert viewer.execute(["status"]).retval == 0
+            with pytest.raises(NotAuthorizedError):
+                viewer.execute(CHANGE)
+        with Client(addresses_in(hosts), tls=Tls.from_folder(str(tmp_path / "otto"))) as revoked:
+            for words in (["status"], CHANGE):
+                with pytest.raises(NotAuthorizedError):
+                    revoked.execute(words)
         for port, folder in (("7431", "a"), ("7432", "b"), ("7433", "c")):
             wait_for(
                 lambda p=port, f=folder: (
@@ -131,8 +144,8 @@ def test_init_refuses_an_etcd_on_which_no_manager_leads(tmp_path, untrusted):
     with Etcd(tmp_path / "etcd", program=program) as old:
         done = subprocess.run(
             [
-                *(MGRD, "init", "--id", "a", "--dir", tmp_path / "a"),
-                *("--config", tmp_path / "a.toml", "--etcd", old.address, *flags),
+                *(MGRD, "init", "--id", "a", "--etcd", old.address, *flags),
+                *("--dir", tmp_path / "a", "--config", tmp_path / "a.toml"),
             ],
             capture_output=True,
             text=True,
