@@ -6,6 +6,8 @@ import re
 import traceback
 from typing import Final
 
+ERROR_TEXT_MAX: Final = 2000
+"""Characters of the text of an exception that are shown and kept."""
 _CONTROL: Final = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
@@ -48,6 +50,24 @@ def for_terminal(text: str) -> str:
 def shortened(text: str, chars_max: int) -> str:
     """Return ``text`` as one line of about ``chars_max`` characters at most, for an error text."""
     return one_line(text if len(text) <= chars_max else f"{text[:chars_max]}…")
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of ``error``, cut, or its type if it has none.
+
+    Never raises, though ``error``'s code may: it may be an exception of a module.
+    """
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as second:  # noqa: BLE001 - it ends nothing here
+        return f"{kind}, whose text raises {type(second).__name__}"
+    return (text if len(text) <= ERROR_TEXT_MAX else f"{text[:ERROR_TEXT_MAX]}…") or kind
+
+
+def typed_error_text(error: BaseException) -> str:
+    """Return the same with the type in front, as a traceback ends."""
+    return f"{type(error).__name__}: {error_text(error)}"
 
 
 def traceback_of(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, TermLostError
 from mgr.host.forked_child import end_if_forked
+from mgr.text import typed_error_text
 
 T = TypeVar("T")
 
@@ -344,6 +345,6 @@ def _set_outcome(answer: asyncio.Future[Any], result: Any, error: BaseException 
     else:
         # A SystemExit raised into the loop would end the worker, and a StopIteration cannot be
         # raised into a future. No module may cause either.
-        replacement = ModuleExitError(f"{type(error).__name__}: {error}")
+        replacement = ModuleExitError(typed_error_text(error))
         replacement.__cause__ = error
         answer.set_exception(replacement)

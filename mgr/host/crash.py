@@ -120,11 +120,6 @@ def ignore_crash(_crash: Crash) -> None:
     """Drop a crash. For standbys, which may not write reports."""
 
 
-def error_text(error: BaseException) -> str:
-    """Return the message of ``error``, or its type if it has none."""
-    return str(error) or type(error).__name__
-
-
 def _now() -> str:
     return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

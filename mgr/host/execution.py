@@ -21,6 +21,7 @@ from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.notifications import NotifyId, deliver_batch
 from mgr.host.shared_state import undo_changes
 from mgr.host.steps import record, recorded
+from mgr.text import typed_error_text
 from mgr.tracing import Carried, current, part
 from mgr.worker_trace import StepKind
 
@@ -122,7 +123,7 @@ class Execution(Protocol):
         self,
         config: bool,  # noqa: FBT001 - what ``NotificationQueue.take`` returns
         notifications: list[tuple[str, NotifyId]],
-    ) -> asyncio.Future[list[tuple[CrashOrigin, Exception]]]:
+    ) -> asyncio.Future[list[tuple[CrashOrigin, BaseException]]]:
         """Notify it, even if some of it raises; the exceptions raised, and where."""
         ...
 
@@ -189,14 +190,15 @@ class ThreadExecution:
 
     def serve(self) -> asyncio.Future[None]:
         """See ``Execution``."""
-        serve = recorded(StepKind.SERVE, self._name, self.instance.serve)
+        instance = self.instance
+        # A lambda, so that the attribute is looked up on that thread: it is the module's code.
+        serve = recorded(StepKind.SERVE, self._name, lambda: instance.serve())  # noqa: PLW0108
         return self._bridge.start_serving(serve)
 
     def shutdown(self) -> asyncio.Future[None]:
         """See ``Execution``."""
         instance = self.instance
-        # A lambda, so that the attribute is looked up on that thread: if the class has no
-        # shutdown(), the AttributeError ends in the future.
+        # As in ``serve``: if the class has no shutdown(), the AttributeError ends in the future.
         call = recorded(StepKind.SHUTDOWN, self._name, lambda: instance.shutdown())  # noqa: PLW0108
         return run_in_thread(thread_name(self._name, "stop"), call, module=self._name)
 
@@ -208,7 +210,7 @@ class ThreadExecution:
         self,
         config: bool,  # noqa: FBT001 - as in the protocol
         notifications: list[tuple[str, NotifyId]],
-    ) -> asyncio.Future[list[tuple[CrashOrigin, Exception]]]:
+    ) -> asyncio.Future[list[tuple[CrashOrigin, BaseException]]]:
         """See ``Execution``."""
         batch = partial(deliver_batch, self.instance, config, notifications)
         call = recorded(StepKind.NOTIFY, self._name, batch)
@@ -278,4 +280,4 @@ def run_command(handle: Callable[[], object], name: str, command: Any) -> object
     except (*NOTHING_RAN, NotAuthorizedError, SystemExit, StopIteration) as error:
         # The command has begun. These types mean that nothing ran: passed on unchanged, they
         # would make the client retry, and the command would run twice.
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise RuntimeError(typed_error_text(error)) from error

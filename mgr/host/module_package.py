@@ -12,6 +12,7 @@ from typing import Final
 
 import mgr
 from mgr.store.keys import NAME
+from mgr.text import error_text, typed_error_text
 
 IN_MODULE_PATH: Final = "mgr_module_path"
 """Parent of the packages of modules whose own name is that of another package."""
@@ -53,7 +54,7 @@ def describe_error(error: BaseException, folder: Path) -> str:
 
     If no line is the module's, it is the innermost one that is not ours.
     """
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename:
         return f"{error.msg} ({error.filename}:{error.lineno})"
     # Frames of the import machinery surround the module's own, and may be the innermost.
     frames = [
@@ -64,7 +65,7 @@ def describe_error(error: BaseException, folder: Path) -> str:
     own = [frame for frame in frames if frame.filename.startswith(f"{folder}/")]
     foreign = [frame for frame in frames if not frame.filename.startswith(PRODUCT)]
     line = next((chosen[-1] for chosen in (own, foreign, frames) if chosen), None)
-    text = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    text = error_text(error) if isinstance(error, ImportError) else typed_error_text(error)
     # A text that names a line of this file names a better one than that which raised.
     if line is None or f"{line.filename}:" in text:
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,6 +18,8 @@ TAGS_MAX: Final = 256
 """Most tags (finished commands and the like) in the queue; then the oldest is dropped."""
 KEYS_MAX: Final = 256
 """Most changed keys in the queue; more are merged into one notification with an empty key."""
+
+log = logging.getLogger(__name__)
 
 NotifyId = str | int | Mapping[str, Any]
 """A text is a tag. A number is a version: only the last one is kept. A mapping is a log entry."""
@@ -87,7 +90,7 @@ def deliver_batch(
     instance: Any,
     config: bool,  # noqa: FBT001 - runs as a closure
     notifications: list[tuple[str, NotifyId]],
-) -> list[tuple[CrashOrigin, Exception]]:
+) -> list[tuple[CrashOrigin, BaseException]]:
     """Deliver one batch of notifications, on the module's thread, even if some of them raise.
 
     Returns the exceptions raised. A ``config_notify`` that raises is not a crash, as in Ceph.
@@ -95,13 +98,22 @@ def deliver_batch(
     if config:
         try:
             instance._config_notify()  # noqa: SLF001 - Ceph's name
-        except Exception:  # the module's code
-            instance.log.exception("config_notify raised")
-    raised: list[tuple[CrashOrigin, Exception]] = []
+        except BaseException:  # noqa: BLE001 - the module's code, which may even exit
+            _log_of(instance).exception("config_notify raised")
+    raised: list[tuple[CrashOrigin, BaseException]] = []
     for kind, notify_id in notifications:
         try:
             instance.notify(kind, notify_id)
-        except Exception as error:  # the module's code
-            instance.log.exception("notify raised for %s", kind)
+        except BaseException as error:  # noqa: BLE001 - as above
+            _log_of(instance).exception("notify raised for %s", kind)
             raised.append((CrashOrigin.NOTIFY_CLOG if kind == CLOG else CrashOrigin.NOTIFY, error))
     return raised
+
+
+def _log_of(instance: Any) -> logging.Logger:
+    """Return the module's logger; it has none if its constructor did not call Ceph's."""
+    try:
+        found: logging.Logger = instance.log
+    except Exception:  # noqa: BLE001 - the module's code
+        return log
+    return found

@@ -15,7 +15,7 @@ from mgr.clock import Clock
 from mgr.errors import ModuleFailedError, ModuleNotReadyError, TermLostError
 from mgr.host.bridge import Bridge
 from mgr.host.command_calls import CommandCalls
-from mgr.host.crash import Crash, CrashHandler, CrashOrigin, error_text, ignore_crash
+from mgr.host.crash import Crash, CrashHandler, CrashOrigin, ignore_crash
 from mgr.host.execution import (
     CommandRequest,
     Execution,
@@ -30,6 +30,7 @@ from mgr.host.execution import (
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
 from mgr.host.limits import Limits
 from mgr.host.notifications import NotificationQueue, NotifyId
+from mgr.text import error_text
 from mgr.waiting import Broadcast, wait
 
 NOT_INITIALISED: Final = "Module failed to initialize."
@@ -242,7 +243,14 @@ class ModuleRunner:
                 # the thread is busy becomes one batch.
                 await self._queued_calls_done()
                 delivered = self._running().deliver(*self._notifications.take())
-                for origin, error in await delivered:
+                try:
+                    raised = await delivered
+                except (ModuleFailedError, ProcessEndedError):
+                    raise
+                except Exception:  # whatever the module does is no error of this task
+                    log.exception("notifications not delivered", extra={"module_name": self.name})
+                    continue
+                for origin, error in raised:
                     self._report_crash(origin, error)
         self._delivery = None
 

@@ -120,10 +120,10 @@ class ProcessExecution:
         self,
         config: bool,  # noqa: FBT001 - as in the protocol
         notifications: list[tuple[str, NotifyId]],
-    ) -> asyncio.Future[list[tuple[CrashOrigin, Exception]]]:
+    ) -> asyncio.Future[list[tuple[CrashOrigin, BaseException]]]:
         """See ``Execution``."""
 
-        async def deliver() -> list[tuple[CrashOrigin, Exception]]:
+        async def deliver() -> list[tuple[CrashOrigin, BaseException]]:
             raised = await self._call("deliver", config, notifications)
             return [
                 (CrashOrigin(origin), ModuleRaisedError(origin, "", decode_crash(crash)))

@@ -14,7 +14,7 @@ from mgr.errors import MgrError
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.execution import ModuleRaisedError
 from mgr.module_process.messages import dumps
-from mgr.text import encodable, traceback_of
+from mgr.text import encodable, error_text, traceback_of, typed_error_text
 
 TRACEBACK_MAX: Final = 100_000
 """Characters of a traceback that are kept, from its end."""
@@ -80,8 +80,5 @@ def _plain_state(error: BaseException) -> tuple[Any, Any]:
 
 def _text(error: BaseException) -> str:
     if not isinstance(error, Exception):  # what would end a thread or the process
-        return f"{type(error).__name__}: {error}"
-    try:
-        return encodable(str(error))
-    except Exception:  # noqa: BLE001 - its own code may raise
-        return type(error).__name__
+        return encodable(typed_error_text(error))
+    return encodable(error_text(error))
