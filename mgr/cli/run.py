@@ -41,7 +41,7 @@ ACTIVE_WAIT_S: Final = 0.7
 STATES_S: Final = 0.4
 """How long each manager may take to report its state."""
 REASONS_S: Final = 1.0
-"""The same after a command has failed: the user is waiting for the error."""
+"""The same after a command has failed."""
 FOLLOW_STATES_EVERY_S: Final = 2.0
 """How often ``-w`` asks the managers whether one leads."""
 TAGS: Final = {
