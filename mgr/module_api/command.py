@@ -37,6 +37,10 @@ ERROR_MSG_NO_INPUT_FILE: Final = "Input file not specified"
 
 MARK: Final = "__mgr_commands__"
 """Attribute of a function: the commands whose handler it is."""
+_marked: Final[dict[str, None]] = {}
+"""The names of the Python modules that have commands in ``MARK``, in the order of the first ones.
+Without it, they would be looked for in all that is imported: in a module's process, two megabytes
+of pages shared with the other processes would be written to, for their reference counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,7 @@ def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ce
 def register_in_package(command: CLICommandBase, func: Callable[..., Any]) -> None:
     """Register ``command`` for the package that defines ``func``, whatever class ``func`` is in."""
     if func.__module__ in sys.modules:
+        _marked[func.__module__] = None
         vars(sys.modules[func.__module__]).setdefault(MARK, {})[command.prefix] = command
 
 
@@ -337,11 +342,12 @@ def _is_plain(function: Callable[..., Any]) -> bool:
 
 
 def _modules_of(cls: type) -> Iterator[Any]:
-    """Yield the imported Python modules of the package that defines ``cls``."""
+    """Yield the Python modules with commands of the package that defines ``cls``."""
     own = sys.modules.get(cls.__module__)
     package = cls.__module__
     if not hasattr(own, "__path__"):
         package = package.rpartition(".")[0] or package
-    for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(f"{package}."):
+    for name in tuple(_marked):
+        within = name == package or name.startswith(f"{package}.")
+        if within and (module := sys.modules.get(name)) is not None:
             yield module
