@@ -19,6 +19,7 @@ NAMES: Final = (
     "dashboard",
     "tracing",
     "cpu",
+    "flame",
     "protected",
     "growth",
     "peer",

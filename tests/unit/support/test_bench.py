@@ -1,11 +1,15 @@
-"""The frame of the benchmarks: what is said when a machine is too busy, and of growth."""
+"""The frame of the benchmarks: what is said when a machine is too busy, of growth, and drawn."""
 
 from __future__ import annotations
 
 import types
+from xml.etree import ElementTree as ET
+
+import pytest
 
 from bench import __main__ as bench
 from bench import growth
+from bench.flame_picture import COLOURS, Picture, Stacks
 from bench.report import Report
 
 
@@ -50,3 +54,31 @@ def test_what_grows_how_is_said_in_a_sentence():
     assert flat == "flat does not grow from 10 to 100 keys (1 to 1)"
     assert linear == "linear grows as keys^1.00 from 10 to 100 keys (1 to 10)"
     assert square.endswith("(1 to 100): WORSE THAN LINEAR")
+
+
+RECORDED = """\
+main (mgr/client/session.py);write (grpc/aio/_call.py) 60
+main (mgr/client/session.py);<lambda> (mgr/client/<a>.py) 30
+main (mgr/client/session.py) 10
+"""
+
+
+def test_a_flame_graph_shows_each_frame_as_wide_as_its_time():
+    """With its share, in the colour of whose it is; markup in a name does no harm."""
+    stacks = Stacks.parse(RECORDED)
+    drawn = ET.fromstring(Picture("x", "What <was> sampled", stacks).text())
+
+    boxes = {
+        box[0].text: (float(box[1].get("width")), box[1].get("fill"))
+        for box in drawn.iter("{http://www.w3.org/2000/svg}g")
+    }
+    write = boxes["write (grpc/aio/_call.py): 60.0 %"]
+    half = boxes["<lambda> (mgr/client/<a>.py): 30.0 %"]
+    assert write[0] == pytest.approx(2 * half[0], rel=0.01)
+    assert (write[1], half[1]) == (COLOURS["grpc"], COLOURS["mgr"])
+
+
+def test_what_was_not_recorded_is_not_drawn():
+    """An empty recording is a mistake, not an empty picture."""
+    with pytest.raises(ValueError, match="no stack was recorded"):
+        Stacks.parse("")
