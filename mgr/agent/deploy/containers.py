@@ -100,6 +100,11 @@ class Containers:
         await Container(engine, name, str(revision)).stop(unit.config.stop_s)
         return None
 
+    async def output(self, unit: Unit, lines: int) -> str:
+        """See ``Runtime``."""
+        name = container_name(unit.name)
+        return (await checked(self.engine(), "logs", "--tail", str(lines), name)).rstrip("\n")
+
     async def clean(self, unit: Unit) -> None:
         """See ``Runtime``."""
         await _remove(self.engine(), container_name(unit.name))

@@ -18,7 +18,6 @@ from typing import Any, Final
 from mgr.agent.deploy.config import Order, parse_orders
 from mgr.agent.deploy.containers import Containers
 from mgr.agent.deploy.processes import Processes
-from mgr.agent.deploy.runtime import LOG
 from mgr.agent.deploy.settings import DeploySettings
 from mgr.agent.deploy.state import Record, StateFile
 from mgr.agent.deploy.supervisor import STARTING, Supervised, Supervisor
@@ -36,7 +35,6 @@ STATUS: Final = "deployed"
 STATUS_BYTES_MAX: Final = TEXTS_BYTES_MAX - 2048
 DETAIL_MAX: Final = 80
 LINES: Final = 100
-TAIL_BYTES: Final = 256 << 10
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +118,16 @@ class Orders:
 
     async def log(self, daemon: str, lines: int = LINES) -> CommandResult:
         """Return the last lines that a daemon wrote."""
-        if daemon not in self._state.daemons:
+        record = self._state.daemons.get(daemon)
+        if record is None:
             return -errno.ENOENT, "", f"no daemon {daemon!r} is deployed here"
+        unit = self._supervisor.unit(daemon, record, record.revision)
         try:
-            with (Path(self._settings.folder) / daemon / LOG).open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - TAIL_BYTES))
-                text = file.read().decode(errors="replace")
+            return 0, await self._supervisor.runtime(record).output(unit, lines), ""
         except OSError as error:
             return -(error.errno or errno.EIO), "", f"{daemon} has no log: {error.strerror}"
-        return 0, "\n".join(text.splitlines()[-lines:]), ""
+        except RuntimeError as error:
+            return -errno.EIO, "", f"{daemon} has no log: {error}"
 
     def _result(self, order: Order) -> str:
         """Apply one order to the state unless that is done; return why it is refused, or ""."""

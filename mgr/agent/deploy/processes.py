@@ -14,7 +14,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from mgr.agent.deploy.runtime import LOG, NAME_VARIABLE, PATH, Unit
+from mgr.agent.deploy.runtime import LOG, NAME_VARIABLE, PATH, Unit, last_lines
 
 PID_FILE: Final = "pid"
 KILLED_S: Final = 5.0
@@ -109,6 +109,10 @@ class Processes:
         with contextlib.suppress(ProcessLookupError):
             return Process(pid, unit.revision)
         return None
+
+    async def output(self, unit: Unit, lines: int) -> str:
+        """See ``Runtime``."""
+        return last_lines(unit, lines)
 
     async def clean(self, unit: Unit) -> None:
         """See ``Runtime``."""

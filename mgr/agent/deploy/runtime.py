@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ REVISION_VARIABLE: Final = "MGR_DAEMON_REVISION"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOG: Final = "output.log"
 FILES: Final = "files"
+TAIL_BYTES: Final = 256 << 10
+"""Of a log that is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,16 @@ class Runtime(Protocol):
         """
         ...
 
+    async def output(self, unit: Unit, lines: int) -> str:
+        """Return the last ``lines`` that it wrote.
+
+        Raises:
+            OSError: There is no output, or what has it cannot be started.
+            RuntimeError: What has it does not answer, or has none.
+
+        """
+        ...
+
     async def clean(self, unit: Unit) -> None:
         """Remove what is left of a daemon that has ended for good; its folder is the caller's.
 
@@ -101,3 +114,17 @@ class Runtime(Protocol):
 
         """
         ...
+
+
+def last_lines(unit: Unit, lines: int) -> str:
+    """Return the last lines of the log in the unit's folder.
+
+    Raises:
+        OSError: There is none.
+
+    """
+    with (unit.folder / LOG).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mgr.agent.deploy.command_line import checked, write_variables
-from mgr.agent.deploy.runtime import FILES, LOG, Unit
+from mgr.agent.deploy.runtime import FILES, LOG, Unit, last_lines
 
 POLL_S: Final = 1.0
 RUNNING: Final = {"active", "activating", "deactivating", "reloading"}
@@ -95,6 +95,10 @@ class TransientUnits:
                 return found
             await found.stop(unit.config.stop_s)
         return None
+
+    async def output(self, unit: Unit, lines: int) -> str:
+        """See ``Runtime``."""
+        return last_lines(unit, lines)
 
     async def clean(self, unit: Unit) -> None:
         """See ``Runtime``."""

@@ -27,6 +27,10 @@ container)
     echo "[{\"State\": {\"Running\": $runs, \"ExitCode\": 137}, \"Config\": {\"Labels\":
         {\"mgr.revision\": \"$(cat "$home/$name.revision")\"}}}]"
     ;;
+logs)
+    [ -e "$home/$name.pid" ] || { echo "Error: No such container: $name" >&2; exit 1; }
+    echo "serving"
+    ;;
 stop) kill "$(pid)" 2>/dev/null ;;
 rm)
     [ -e "$home/$name.pid" ] || { echo "Error: No such container: $name" >&2; exit 1; }

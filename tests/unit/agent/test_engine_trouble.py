@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -80,8 +81,11 @@ async def test_what_runs_goes_on_while_the_engine_does_not_answer(tmp_path, engi
         assert results(await agent.run(container())) == {"1": ""}
         await agent.reaches(NAME, "ready")
         pid = engine.pid()
+        assert await agent.log(NAME) == (0, "serving", "")
 
         engine.down.touch()
+        retval, _, why = await agent.log(NAME)
+        assert (retval, "Cannot connect" in why) == (-errno.EIO, True)
         row = await agent.reaches(NAME, "failed")
         assert "Cannot connect to the Docker daemon" in row[4]
         engine.down.unlink()

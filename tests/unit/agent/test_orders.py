@@ -58,6 +58,10 @@ class Agent:
             origin=CommandOrigin(term, from_manager),
         )
 
+    async def log(self, name):
+        """What ``orders log`` answers."""
+        return await self.orders.log(name)
+
     def rows(self):
         """What its status tells of each daemon."""
         return json.loads(self.program.status[STATUS])["daemons"]
