@@ -37,6 +37,7 @@ from mgr.host.module_package import (
     InvalidModuleError,
     describe_error,
     is_allowed,
+    notify_types,
     package_of,
     refuse_coroutines,
 )
@@ -338,7 +339,7 @@ def with_declarations(
         error=why,
         commands=tuple(collect_commands(active)),
         options=(*options, *_standby_only_options(standby, options)),
-        notify_types=_notify_types(active, name),
+        notify_types=notify_types(active, name),
         secret_keys=tuple(str(each) for each in getattr(active, "SECRET_STORE_KEYS", ())),
         manifest=_manifest(active, found.place),
         crashes=tuple(crashes),
@@ -467,16 +468,6 @@ def _standby_only_options(
     for entry in declared or ():
         if entry["name"] not in known:
             yield {**entry, "type": "str"}
-
-
-def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
-    wanted = getattr(active, "NOTIFY_TYPES", None) or []
-    if not isinstance(wanted, list | tuple) or not all(isinstance(one, str) for one in wanted):
-        log.error(
-            "module's NOTIFY_TYPES is not a list of names: ignored", extra={"module_name": name}
-        )
-        return frozenset()
-    return frozenset(str(getattr(one, "value", one)) for one in wanted)
 
 
 def _manifest(active: type[MgrModule], place: str) -> Manifest | None:

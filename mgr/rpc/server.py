@@ -146,14 +146,8 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
     limits = limits or ClientLimits(clock.now)
     total, unread = StreamLimits(limits, settings.grpc_streams_max), UnreadAnswers(limits)
-    arriving = ArrivingRequests(limits)
-    edge = StatusInterceptor(authorizer, enforcer, total, unread, arriving)
-    server = grpc.aio.server(
-        interceptors=[edge],
-        options=_options(settings),
-        # Of all connections, those included whose request has not arrived.
-        maximum_concurrent_rpcs=2 * settings.grpc_streams_max,
-    )
+    checks = (enforcer, total, unread, ArrivingRequests(limits))
+    server = _make_server(settings, StatusInterceptor(authorizer, *checks))
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, unread)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager = ManagerServicer(
@@ -173,15 +167,22 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     joins, by_token = _add_certificates(server, settings, role_of, view, signer)
     address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     await server.start()
-    join = await serve_join(
-        settings, joins, StatusInterceptor(by_token, enforcer, total, unread, arriving), tls
-    )
+    join = await serve_join(settings, joins, StatusInterceptor(by_token, *checks), tls)
     local = LocalServer(
         methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
     )
     await local.listen(settings)
     return GrpcServer(
         server, address, health, streams, token_address=token_address, join=join, local=local
+    )
+
+
+def _make_server(settings: Settings, edge: StatusInterceptor) -> grpc.aio.Server:
+    return grpc.aio.server(
+        interceptors=[edge],
+        options=_options(settings),
+        # Of all connections, those included whose request has not arrived.
+        maximum_concurrent_rpcs=2 * settings.grpc_streams_max,
     )
 
 
