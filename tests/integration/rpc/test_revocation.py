@@ -189,6 +189,19 @@ async def test_a_stream_ends_with_the_certificate(tmp_path):
     assert "certificate has expired" in str(error)
 
 
+async def test_a_stream_ends_when_its_token_expires(tmp_path):
+    """Nobody has to remove it."""
+    ident, text, record = new_token("ada", lifetime_s=3, by="ops")
+    rights = {"token:ada": "allow *"}
+    async with guarded(tmp_path, rights, token_listen="127.0.0.1:0") as (manager, _, channel):
+        manager.view.rights.put({KEYS.token(ident): encode_token(record)})
+        plain = await channel(address=manager.server.token_address)
+        error = await ended(await begun(_Bearer(plain, text), "log"))
+
+    assert isinstance(error, NotAuthenticatedError)
+    assert "expired" in str(error)
+
+
 async def test_a_stream_without_a_name_ends_when_the_cluster_is_protected(tmp_path):
     """It began while nobody had to say who it is."""
     async with cluster("a") as one:

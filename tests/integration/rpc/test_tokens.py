@@ -84,6 +84,27 @@ async def test_a_token_that_is_gone_is_refused_by_name(tmp_path, token_file):
                 await client.execute(["echo", "x"])
 
 
+async def test_a_token_that_has_expired_is_refused_by_name(tmp_path):
+    """Its record is still there; whoever has another secret is not told that."""
+    ident, text, record = new_token("ada", lifetime_s=-1, by="ops")
+    refusals = {}
+    async with two(tmp_path) as (managers, active):
+        managers["b"].view.rights.put({KEYS.token(ident): encode(record)})
+        hosts = [managers["b"].server.token_address]
+        for what, shown_text in (("own", text), ("other", f"{ident}.{'A' * 43}")):
+            file = tmp_path / what
+            file.write_text(shown_text)
+            file.chmod(0o600)
+            async with AsyncClient(hosts, timeout_s=10, tls=shown(file)) as client:
+                with pytest.raises(NotAuthenticatedError) as refused:
+                    await client.execute(["echo", "x"])
+                refusals[what] = str(refused.value)
+
+    assert "this token has expired" in refusals["own"]
+    assert "this token is not valid" in refusals["other"]
+    assert active.requests == []
+
+
 async def test_a_token_beside_a_certificate_counts(tmp_path, token_file):
     """At the port for certificates, with every address that managers publish."""
     async with two(tmp_path) as (managers, active):
