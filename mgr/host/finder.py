@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol, TypeVar
 import modules
 from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
+from mgr.host.class_attributes import check_can_run, declarations, notify_types, secret_keys
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
 from mgr.host.file_digest import files_digest
@@ -37,7 +38,6 @@ from mgr.host.module_package import (
     InvalidModuleError,
     describe_error,
     is_allowed,
-    notify_types,
     package_of,
     refuse_coroutines,
 )
@@ -323,12 +323,9 @@ def with_declarations(
     _try_register(active._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
     if standby is not None:
         _try_register(standby._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
-    if _declarations(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
-        raise InvalidModuleError("Missing or invalid COMMANDS attribute")
-    options = _declarations(active, "MODULE_OPTIONS", ("name",))
-    if options is None:
-        raise InvalidModuleError("Missing or invalid MODULE_OPTIONS attribute")
-    can_run, why = _check_can_run(active, name, crashes)
+    declarations(active, "COMMANDS", ("cmd", "desc", "perm"))
+    options = declarations(active, "MODULE_OPTIONS", ("name",))
+    can_run, why = check_can_run(active, name, Path(found.place).parent, crashes)
     return replace(
         found,
         active=active,
@@ -340,7 +337,7 @@ def with_declarations(
         commands=tuple(collect_commands(active)),
         options=(*options, *_standby_only_options(standby, options)),
         notify_types=notify_types(active, name),
-        secret_keys=tuple(str(each) for each in getattr(active, "SECRET_STORE_KEYS", ())),
+        secret_keys=secret_keys(active),
         manifest=_manifest(active, found.place),
         crashes=tuple(crashes),
     )
@@ -450,22 +447,17 @@ def _try_register(register: Any, name: str, origin: CrashOrigin, crashes: list[C
         crashes.append(Crash.of(name, origin, error))
 
 
-def _declarations(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
-    """Return the list of declarations called ``name``; None if it or an entry is malformed."""
-    value = getattr(owner, name, None)
-    if not isinstance(value, list | tuple):
-        return None
-    fits = all(isinstance(one, Mapping) and all(key in one for key in needed) for one in value)
-    return list(value) if fits else None
-
-
 def _standby_only_options(
     standby: type[MgrStandbyModule] | None, options: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
     # Types come from the active class: an option that only the standby class declares is a text.
     known = {entry["name"] for entry in options}
-    declared = _declarations(standby, "MODULE_OPTIONS", ("name",)) if standby else None
-    for entry in declared or ():
+    try:
+        declared = declarations(standby, "MODULE_OPTIONS", ("name",)) if standby else ()
+    except InvalidModuleError as error:
+        log.warning("options of a standby class ignored", extra={"error": str(error)})
+        return
+    for entry in declared:
         if entry["name"] not in known:
             yield {**entry, "type": "str"}
 
@@ -476,17 +468,3 @@ def _manifest(active: type[MgrModule], place: str) -> Manifest | None:
         return manifest_of(active, folder or folder_of(active))
     except InvalidManifestError as error:
         raise InvalidModuleError(f"manifest: {error}") from None
-
-
-def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[bool, str]:
-    try:
-        answer: object = active.can_run()
-    except Exception as error:  # the module's code
-        log.exception("module can_run() raised", extra={"module_name": name})
-        crashes.append(Crash.of(name, CrashOrigin.CAN_RUN, error))
-        return False, ""
-    match answer:
-        case (bool(can), str(why)) if isinstance(answer, tuple):
-            return can, "" if can else why
-        case _:
-            return False, "wrong type returned from can_run"

@@ -1,10 +1,9 @@
-"""Decides how a module's folder is imported, checks its classes, says why it does not load."""
+"""Decides by which name a module's folder is imported, and says why a module does not load."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
-import logging
 import sys
 import traceback
 from pathlib import Path
@@ -24,8 +23,6 @@ PRODUCT: Final = f"{Path(mgr.__file__).parent}/"
 
 CALLED_ON_THREADS: Final = ("serve", "shutdown", "notify", "config_notify", "handle_command")
 """Methods that the host calls and does not await."""
-
-log = logging.getLogger(__name__)
 
 
 class InvalidModuleError(Exception):
@@ -57,8 +54,9 @@ def describe_error(error: BaseException, folder: Path) -> str:
 
     If no line is the module's, it is the innermost one that is not ours.
     """
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.msg} ({error.filename}:{error.lineno})"
+    if isinstance(error, SyntaxError):
+        # Python names no file if it is no text at all.
+        return f"{error.msg} ({error.filename or folder}:{error.lineno or 1})"
     # Frames of the import machinery surround the module's own, and may be the innermost.
     frames = [
         frame
@@ -92,16 +90,6 @@ def refuse_coroutines(*classes: type | None) -> None:
                     f"`def {name}`, and asyncio.run() inside "
                     f"({code.co_filename}:{code.co_firstlineno})"
                 )
-
-
-def notify_types(cls: type, name: str) -> frozenset[str]:
-    """Return the kinds of notification that ``cls`` of module ``name`` subscribes to."""
-    wanted = getattr(cls, "NOTIFY_TYPES", None) or []
-    if not isinstance(wanted, list | tuple) or not all(isinstance(one, str) for one in wanted):
-        fields = {"module_name": name}
-        log.error("module's NOTIFY_TYPES is not a list of names: ignored", extra=fields)
-        return frozenset()
-    return frozenset(str(getattr(one, "value", one)) for one in wanted)
 
 
 def _is_taken(place: Path) -> bool:

@@ -84,16 +84,29 @@ async def test_a_silent_package_is_asked_through_its_module_file(folder, write):
         ),
         (
             "from mgr_module import MgrModule\nclass A(MgrModule): COMMANDS = 7",
-            "Missing or invalid COMMANDS attribute",
+            "Missing or invalid COMMANDS attribute: it is a int, and not a list",
         ),
         (
             "from mgr_module import MgrModule\nclass A(MgrModule): COMMANDS = [{'cmd': 'x'}]",
-            "Missing or invalid COMMANDS attribute",
+            "Missing or invalid COMMANDS attribute: entry 1 has no 'desc': {'cmd': 'x'}",
         ),
         (
             "from mgr_module import MgrModule\nclass A(MgrModule): MODULE_OPTIONS = [{}]",
-            "Missing or invalid MODULE_OPTIONS attribute",
+            "Missing or invalid MODULE_OPTIONS attribute: entry 1 has no 'name'",
         ),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): MODULE_OPTIONS = ['x']",
+            "Missing or invalid MODULE_OPTIONS attribute: entry 1 is a str, and not a dict",
+        ),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): SECRET_STORE_KEYS = 'token'",
+            "SECRET_STORE_KEYS is not a list of texts: 'token'",
+        ),
+        (
+            "class Odd(Exception):\n    def __str__(self): return 1 / 0\nraise Odd",
+            r"Odd, whose text raises ZeroDivisionError \(.*/module.py:3\)",
+        ),
+        ("x = '\0'", r"null bytes \(.*/finder_bad.*:1\)"),
     ],
 )
 async def test_a_module_that_cannot_load_is_recorded_with_the_reason(folder, write, text, why):
@@ -137,7 +150,8 @@ async def test_the_error_of_an_import_can_be_published(folder, write):
         ("True", False, "wrong type returned from can_run"),
         ("(1, '')", False, "wrong type returned from can_run"),
         ("[True, '']", False, "wrong type returned from can_run"),
-        ("1 / 0", False, ""),
+        ("1 / 0", False, "can_run() raised ZeroDivisionError: division by zero ({file}:7)"),
+        ("no", False, "can_run() raised NameError: name 'no' is not defined ({file}:7)"),
     ],
 )
 async def test_can_run_decides_and_is_not_trusted(folder, write, answer, can_run, error):
@@ -157,7 +171,7 @@ async def test_can_run_decides_and_is_not_trusted(folder, write, answer, can_run
     module = await found(folder, "finder_can")
 
     assert module.loaded
-    assert (module.can_run, module.error) == (can_run, error)
+    assert (module.can_run, module.error) == (can_run, error.format(file=module.place))
 
 
 async def test_a_base_class_beside_its_subclass_is_no_second_module(folder, write):
