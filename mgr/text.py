@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from typing import Final
 
+TRACEBACK_CHARS_MAX: Final = 100_000
+"""Characters of a traceback that are shown: its end, which has the exception."""
+_KEPT: Final = "_mgr_traceback"
 ERROR_TEXT_MAX: Final = 2000
 """Characters of the text of an exception that are shown and kept."""
 _CONTROL: Final = (
@@ -70,10 +74,22 @@ def typed_error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error_text(error)}"
 
 
+def keep_traceback(error: BaseException) -> None:
+    """Have ``traceback_of`` return what the traceback is now, without calling ``error``'s code.
+
+    To be called on the thread that may run such code: it may take long, as any code of a module.
+    """
+    with contextlib.suppress(Exception):
+        setattr(error, _KEPT, traceback_of(error))
+
+
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of ``error`` as text; never raises, though ``error``'s code may."""
+    """Return the end of the traceback of ``error``; never raises, though ``error``'s code may."""
+    kept = vars(error).get(_KEPT) if hasattr(error, "__dict__") else None
+    if isinstance(kept, str):
+        return kept
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
     except Exception as second:  # noqa: BLE001 - an exception may not even be printable
         return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from mgr.text import one_line
+
+COUNT_MAX: Final = 2**63 - 1
+"""The largest count, as Ceph's."""
 
 
 class Severity(IntEnum):
@@ -58,7 +61,8 @@ class Check:
             severity=Severity.ERR if fields.get("severity") == "error" else Severity.WARN,
             summary=_storable(fields.get("summary", "")),
             # int(): True is an int in Python, but would be stored as a JSON boolean.
-            count=int(count) if isinstance(count, int) else 0,
+            # In 64 bits, as Ceph's: what has more digits than Python prints cannot be stored.
+            count=min(max(int(count), -COUNT_MAX), COUNT_MAX) if isinstance(count, int) else 0,
             detail=tuple(map(_storable, detail)) if isinstance(detail, list | tuple) else (),
         )
 

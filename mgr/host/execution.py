@@ -21,7 +21,7 @@ from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.notifications import NotifyId, deliver_batch
 from mgr.host.shared_state import undo_changes
 from mgr.host.steps import record, recorded
-from mgr.text import typed_error_text
+from mgr.text import keep_traceback, typed_error_text
 from mgr.tracing import Carried, current, part
 from mgr.worker_trace import StepKind
 
@@ -280,4 +280,10 @@ def run_command(handle: Callable[[], object], name: str, command: Any) -> object
     except (*NOTHING_RAN, NotAuthorizedError, SystemExit, StopIteration) as error:
         # The command has begun. These types mean that nothing ran: passed on unchanged, they
         # would make the client retry, and the command would run twice.
-        raise RuntimeError(typed_error_text(error)) from error
+        made = RuntimeError(typed_error_text(error))
+        made.__cause__ = error
+        keep_traceback(made)
+        raise made from error
+    except Exception as error:
+        keep_traceback(error)
+        raise

@@ -7,7 +7,7 @@ on it. Any other exception arrives as ``ModuleRaisedError``, with its text and i
 from __future__ import annotations
 
 import builtins
-from typing import Any, Final
+from typing import Any
 
 from mgr import errors
 from mgr.errors import MgrError
@@ -16,14 +16,11 @@ from mgr.host.execution import ModuleRaisedError
 from mgr.module_process.messages import dumps
 from mgr.text import encodable, error_text, traceback_of, typed_error_text
 
-TRACEBACK_MAX: Final = 100_000
-"""Characters of a traceback that are kept, from its end."""
-
 
 def encode_failure(error: BaseException, crash: Crash | None = None) -> tuple[Any, ...]:
     """Return ``error`` as plain values; never raises, though the error's own code may."""
     kind = type(error)
-    trace = encodable(traceback_of(error))[-TRACEBACK_MAX:]
+    trace = encodable(traceback_of(error))
     reported = None if crash is None else encode_crash(crash)
     family = ""
     if isinstance(error, MgrError) and getattr(errors, kind.__name__, None) is kind:

@@ -18,6 +18,7 @@ from mgr.errors import (
 from mgr.host.lifecycle import Event, Phase
 from mgr.host.limits import Limits
 from mgr.host.runner import NOT_INITIALISED, ModuleRunner
+from mgr.text import traceback_of
 
 QUICK = Limits(stop_s=0.2, pause_s=0.001, pause_max_s=0.002, probation_s=0.01, commands_max=8)
 COMMAND = SimpleNamespace(prefix="hello")
@@ -560,6 +561,29 @@ async def test_a_class_that_makes_no_instance_is_reported(host):
         runner = host.run(lambda made=made: made)
         await until(runner, Phase.FAILED)
         assert "serve" in runner.error
+
+
+async def test_the_text_of_an_exception_is_made_on_the_modules_thread(host):
+    """Its own code makes it, and may take long: the loop does not wait for that."""
+    called = []
+
+    class OwnTextError(Exception):
+        def __str__(self):
+            called.append(threading.current_thread().name)
+            return "own text"
+
+    class Failing(Module):
+        def _handle_command(self, *_):
+            raise OwnTextError
+
+    runner = host.run(Failing)
+    await runner.ready(until_s=soon())
+    with pytest.raises(OwnTextError) as caught:
+        await ask(runner)
+
+    assert called
+    assert traceback_of(caught.value).endswith("OwnTextError: own text\n")
+    assert set(called) == {"hello-commands"}
 
 
 async def test_a_huge_text_of_an_exception_is_cut(host):
