@@ -28,6 +28,15 @@ def test_too_much_is_stored_without_details(monkeypatch):
     ]
 
 
+def test_a_count_with_too_many_digits_is_stored():
+    """It is the largest one, and keeps no other check from being stored."""
+    check = Check.from_module("X", {"summary": "x", "count": 10**5000})
+
+    read = raised_record.decode(raised_record.encode({"hello": (check,)}))
+
+    assert [each.count for each in read["hello"]] == [2**63 - 1]
+
+
 def test_an_unreadable_record_holds_no_checks(caplog):
     """Somebody's hand in etcd must not stop a manager."""
     assert raised_record.decode("{") == {}
