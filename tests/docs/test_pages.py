@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -133,6 +134,7 @@ def product() -> list[Path]:
     return [path for path in PYTHON if path.relative_to(ROOT).parts[0] in PRODUCT]
 
 
+@functools.cache
 def logged() -> dict[str, set[str]]:
     """The constant text of every log line, with its levels; "" for a level that varies.
 
