@@ -16,9 +16,12 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from mgr.version import installed_version
 
 ROLES: Final = ("joining", "standby", "starting", "active", "suspended", "draining")
+ALERTED_FAILURES: Final = (StoreUnavailableError.reason, OutcomeUnknownError.reason)
+"""Reasons of failed requests of which ``deploy/observability`` warns."""
 COMMAND_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 ETCD_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -72,7 +75,7 @@ class Metrics:
             "Seconds since the copy of the store was last known to be current",
             registry=self.registry,
         )
-        self._module_up, self.module_restarts, self.notifications_dropped = _of_modules(
+        self._module_up, self.module_restarts, self._notifications_dropped = _of_modules(
             self.registry
         )
         self._commands = Counter(
@@ -132,9 +135,14 @@ class Metrics:
         # From 0 on: Prometheus sees no increase in a counter that appears with a value.
         self.module_restarts.labels(module)
 
+    def measure_dropped(self, module: str, dropped: Callable[[], int]) -> None:
+        """Use ``dropped`` as the number of notifications that ``module`` did not get."""
+        self._notifications_dropped.labels(module).set_function(dropped)
+
     def forget_module(self, module: str) -> None:
-        """Remove the metric of a ``module`` that was disabled."""
+        """Remove the metrics of a ``module`` that was disabled."""
         self._module_up.remove(module)
+        self._notifications_dropped.remove(module)
 
 
 class LeadershipMetrics:
@@ -210,6 +218,9 @@ class EtcdMetrics:
         if found is None:
             # Looking a label up takes longer than counting.
             found = self._operations[operation] = self._seconds.labels(operation)
+            # From 0 on: Prometheus sees no increase in a counter that appears with a value.
+            for failure in ALERTED_FAILURES:
+                self._failures.labels(operation, failure)
         found.observe(seconds)
 
 

@@ -381,6 +381,7 @@ class ActiveModules:
         )
         self._places[runner] = place
         self._runners[found.name] = runner
+        self._manager.metrics.measure_dropped(found.name, lambda: runner.notifications_dropped)
         self._launched.add(found.name)
         self._tasks.create_task(self._run_module(found, runner), name=f"module {found.name}")
         self._tasks.create_task(self._watch_loading(found, runner))
@@ -462,7 +463,6 @@ class ActiveModules:
             )
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in READY)
-        metrics.notifications_dropped.labels(runner.name).set(runner.notifications_dropped)
         if event is Event.PAUSE_OVER or (event is Event.DIED and runner.phase is Phase.RESTARTING):
             metrics.module_restarts.labels(runner.name).inc()
         self._instances = {
