@@ -78,7 +78,8 @@ def form_of(name: str, spec: Mapping[str, Any], value: str | None) -> dict[str, 
         str(each) for each in spec.get("enum_allowed") or spec.get("enum_values") or ()
     ]
     if kind == "bool":
-        control = "bool"
+        # Ceph's documents have Python's words.
+        control, default = "bool", default.lower()
     elif choices:
         control = "choice"
     elif kind in NUMBERS and _is_number(value) and _is_number(default):
