@@ -54,14 +54,16 @@ def group() -> None:
 )
 def new(name: str, parent: Path) -> int:
     """Write a new module."""
-    from mgr.authoring.scaffold import create_module  # noqa: PLC0415 - each command its own
+    from mgr.authoring.package import SUFFIX  # noqa: PLC0415 - each command its own
+    from mgr.authoring.scaffold import create_module  # noqa: PLC0415 - as above
 
     folder = create_module(name, parent)
     _print(
         f"{folder} is written. Next:\n"
         f"  pytest {folder}\n"
         f"  mgrctl module dev {folder}\n"
-        f"  mgrd --module-path {folder.parent.absolute()} ...\n"
+        f"  mgrctl module package {folder}\n"
+        f"  mgrctl mgr module install {name}{SUFFIX}\n"
         f"  mgrctl mgr module enable {name}"
     )
     return 0

@@ -385,6 +385,8 @@ def _explain_unreachable(
     """
     if not without_active.answered(found):
         hint = "" if named else "; name the managers with --mgr or MGR_HOSTS"
+        if named and len(error.failures) == 1:
+            hint = "; name the other managers, too (--mgr, MGR_HOSTS, hosts in config.toml)"
         return UnreachableError(f"{error}{hint}")
     notes = without_active.reasons(found)
     return UnreachableError(str(error), failures=notes) if notes else error

@@ -257,6 +257,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ServerConfigException(
-            f"cannot listen on {host} port {port}: {error.strerror or error}"
+            f"cannot listen on {host} port {port}: {error.strerror or error}; the option "
+            "server_port sets another one, also for one manager (mgr/dashboard/ID/server_port)"
         ) from None
     return listener

@@ -155,7 +155,8 @@ class HttpPage:
             return _server(host, tls)((host, port), Handler)
         except OSError as error:
             raise ServerConfigException(
-                f"cannot listen on {host} port {port}: {error.strerror or error}"
+                f"cannot listen on {host} port {port}: {error.strerror or error}; the option "
+                "server_port sets another one, also for one manager (mgr/MODULE/ID/server_port)"
             ) from None
 
 

@@ -69,6 +69,14 @@ def test_nobody_answered_is_no_errno(capsys):
     assert NOBODY in err
     assert "127.0.0.1:2" in err
     assert "refused" in err
+    assert "name the other managers" not in err
+
+
+def test_one_manager_that_is_away_is_not_the_cluster(capsys):
+    """Others may lead: whoever knows one address only is told where to write more."""
+    assert main(["-m", NOBODY, "-t", "1", "status"]) == 255
+
+    assert "name the other managers, too (--mgr, MGR_HOSTS" in capsys.readouterr().err
 
 
 def test_errors_are_json_where_json_was_asked_for(capsys):
