@@ -13,8 +13,8 @@ _KEPT: Final = "_mgr_traceback"
 ERROR_TEXT_MAX: Final = 2000
 """Characters of the text of an exception that are shown and kept."""
 _CONTROL: Final = (
-    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
 )
 """Characters that command a terminal, change the direction of text or cannot be seen; without the
 tab and the line feed. The joiners U+200C and U+200D are not among them: scripts need them."""

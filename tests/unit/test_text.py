@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mgr.text import encodable, one_line, printable, shortened, traceback_of
+import pytest
+
+from mgr.text import encodable, for_terminal, one_line, printable, shortened, traceback_of
 
 
 class UnprintableError(Exception):
@@ -31,6 +33,16 @@ def test_no_text_commands_a_terminal_or_forges_a_line():
 
     assert line.isprintable()
     assert line.startswith(r"ok\x1b]0;pwned\x07\r\n2026 mgr.a [INF] forged\u202e\u2028\x9b\ud800")
+
+
+@pytest.mark.parametrize(
+    "hidden", "\u00ad\u034f\u115f\u1160\u17b4\u180e\u200b\u3164\ufeff\uffa0\U000e0041\U000e0100"
+)
+def test_what_cannot_be_seen_is_shown(hidden):
+    """Two names that look alike are told apart, and no text hides behind another."""
+    shown = f"ops{hidden.encode('unicode_escape').decode()}"
+
+    assert one_line(f"ops{hidden}") == for_terminal(f"ops{hidden}") == shown
 
 
 def test_plain_text_is_not_changed():
