@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import grpc
 
+from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.errors import (
     NotActiveError,
@@ -67,11 +68,10 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
         self, request: certificate_pb2.JoinRequest, context: Context
     ) -> certificate_pb2.JoinResponse:
         """Exchange a join token for a certificate."""
-        issuer = self._begin()
+        caller = self._caller_of(context)
+        issuer, audit = self._begin(), self._role_of().audit
         arguments = {"name": request.name, "token": request.token_id}
-        change = AuditedChange(
-            self._role_of().audit, self._caller_of(context), AUDITED_AS, arguments
-        )
+        change = AuditedChange(audit, caller, AUDITED_AS, arguments)
         join = partial(
             issuer.join,
             request.token_id,
@@ -82,6 +82,11 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
         )
         try:
             issued = await change(join)
+        except (NotAuthorizedError, NotPermittedError) as error:
+            if audit is not None:
+                needs = "" if isinstance(error, NotAuthorizedError) else "another join token"
+                audit.refused(caller, AccessRequest(AUDITED_AS, needs, arguments=arguments))
+            raise
         finally:
             self._running -= 1
         manager = None

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -82,6 +83,20 @@ class Mirrors:
     def end(self):
         for task in self.tasks:
             task.cancel()
+
+
+class Refusals:
+    """Stands for an audit that keeps refusals only."""
+
+    def __init__(self):
+        self.refusals = []
+        self.sinks = SimpleNamespace(check=lambda: None)
+
+    def begin(self, *_):
+        return SimpleNamespace(complete=lambda: None)
+
+    def refused(self, caller, request):
+        self.refusals.append((caller.address, request.command, request.arguments["name"]))
 
 
 class Signing:
@@ -210,9 +225,13 @@ async def test_a_refusal_is_an_error_with_a_reason(signing, secret, name, error)
     """At once: it would only be repeated."""
     token = await signing.token()
     shown = TokenText(token.id, secret or token.secret, token.pin)
+    signing.managers["a"].role.audit = audit = Refusals()
 
     with pytest.raises(error):
         await exchange(signing.joins_at("a"), shown, name, PrivateKey())
+
+    refused = error in {NotAuthorizedError, NotPermittedError}
+    assert audit.refusals == ([("127.0.0.1", "auth join", name)] if refused else [])
 
 
 async def test_a_cluster_without_a_leader_is_waited_for(signing):
