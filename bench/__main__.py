@@ -21,6 +21,7 @@ NAMES: Final = (
     "cpu",
     "flame",
     "protected",
+    "hostile",
     "growth",
     "peer",
     "orchestrator",
