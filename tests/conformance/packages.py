@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.support import debian
+from tests.support.ceph import SUITES
 
-SUITES: Final = {"16.2": "bookworm", "18.2": "trixie", "20.2": "forky"}
-"""Ceph's releases, and the release of Debian that packages each."""
 MODULES: Final = "ceph-mgr-modules-core"
 LIBRARY: Final = "python3-ceph-common"
 """The ``ceph`` package, which modules import."""

@@ -1,7 +1,7 @@
 """Write docs/reference/conformance.md: ``python -m tests.conformance.page`` (needs the network).
 
-With ``--ceph``, only the column about a real Ceph cluster is written again; names of modules may
-follow, and then only theirs.
+With ``--ceph RELEASE``, only the column about a real Ceph cluster of that release is written again;
+names of modules may follow, and then only theirs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.conformance.packages import FROM_SOURCE, SUITES, fetch_all
+from tests.conformance.packages import FROM_SOURCE, fetch_all
 from tests.conformance.survey import Row, run_survey
-from tests.support.ceph import RELEASE, Ceph, fetch_programs
+from tests.support.ceph import RELEASE, SUITES, Ceph, fetch_programs
 from tests.support.etcd import Etcd
 
 ROOT: Final = Path(__file__).parents[2]
@@ -67,14 +67,15 @@ installed, their first use says so. The dashboard of 20.2 has code that was gene
 
 *with a real cluster*, where it stands: the same with {CEPH_CLUSTER},
 and the module `ceph` of this product ([how](../how-to/use-with-ceph.md)): whether it serves, and
-how many commands answered.
+how many commands answered. The bindings are those of {RELEASE} in each case, for the Python that
+the managers run on: they speak with daemons of later releases.
 
 {tables}"""
 
 
-def with_ceph(page: str, rows: Sequence[Row]) -> str:
-    """Return the page with the column about a real cluster in the table of its release."""
-    before, title, after = page.partition(f"## Ceph {RELEASE},")
+def with_ceph(page: str, release: str, rows: Sequence[Row]) -> str:
+    """Return the page with the column about a real cluster in the table of ``release``."""
+    before, title, after = page.partition(f"## Ceph {release},")
     table, following, rest = after.partition("\n## ")
     cells = {f"| `{row.name}` |": _ceph_cell(row) for row in rows}
     lines = []
@@ -128,17 +129,26 @@ def _surveys() -> dict[str, list[Row]]:
         return surveys
 
 
-def _survey_with_ceph(only: Sequence[str] = ()) -> list[Row]:
+def _survey_with_ceph(release: str, only: Sequence[str] = ()) -> list[Row]:
     with (
         tempfile.TemporaryDirectory() as place,
         Etcd(Path(place) / "etcd") as etcd,
         # A module makes a second file system, which needs an MDS of its own.
-        Ceph(Path(place), fetch_programs(), mdss=("a", "b")) as ceph,
+        Ceph(Path(place), fetch_programs(release), mdss=("a", "b")) as ceph,
     ):
-        return run_survey(fetch_all(RELEASE), Path(place), etcd.endpoints, ceph, only)
+        return run_survey(fetch_all(release), Path(place), etcd.endpoints, ceph, only)
+
+
+def _write(releases: Sequence[str], only: Sequence[str] = ()) -> None:
+    """Write the column about a real cluster again, for ``releases``."""
+    for release in releases:
+        rows = _survey_with_ceph(release, only)
+        PAGE.write_text(with_ceph(PAGE.read_text(), release, rows))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] != ["--ceph"]:
+    if sys.argv[1:2] == ["--ceph"]:
+        _write(sys.argv[2:3], sys.argv[3:])
+    else:
         PAGE.write_text(text(_surveys()))
-    PAGE.write_text(with_ceph(PAGE.read_text(), _survey_with_ceph(sys.argv[2:])))
+        _write(tuple(SUITES))

@@ -17,13 +17,13 @@ from mgr.client.blocking import Client
 from mgr.client.messages import Answer
 from mgr.errors import MgrError
 from tests.conformance.packages import Packages
-from tests.support.ceph import ALL_BUT_CEPH, Ceph
+from tests.support.ceph import ALL_BUT_CEPH, Ceph, Programs, fetch_programs
 from tests.support.ceph import USER as CEPH_USER
 from tests.support.cluster import Cluster, wait_for
 
-IMPORTS_S: Final = 120
+IMPORTS_S: Final = 300
 """Time limit for a manager to import all modules, on a busy machine."""
-ANSWER_S: Final = 20
+ANSWER_S: Final = 60
 UNHURRIED: Final = {"watchdog_s": 30, "profile": "off", "lease_ttl_s": 60}
 """Settings for managers that import large modules: on a busy machine that stops them for seconds,
 and they would lose their term, which is not what is tested."""
@@ -83,8 +83,9 @@ def run_survey(
     settings = {**relaxed_settings(packages.module_path), **UNHURRIED}
     environments = {}
     if ceph is not None:
-        settings |= ceph_settings(ceph, packages.module_path)
-        environments["a"] = ceph.programs.environment
+        bindings = fetch_programs()
+        settings |= ceph_settings(ceph, bindings, packages.module_path)
+        environments["a"] = bindings.environment
     with Cluster(directory, etcd, names=("a",), environments=environments, **settings) as running:
         worker = running.active(IMPORTS_S).worker_pid
         with running.client() as client:
@@ -114,10 +115,10 @@ def run_survey(
     ]
 
 
-def ceph_settings(ceph: Ceph, *folders: str) -> dict[str, Any]:
+def ceph_settings(ceph: Ceph, bindings: Programs, *folders: str) -> dict[str, Any]:
     """Make settings for managers beside ``ceph``: of our modules they have ``ceph`` only."""
     return {
-        "module_path": ",".join([*folders, str(ceph.programs.python_packages)]),
+        "module_path": ",".join([*folders, str(bindings.python_packages)]),
         "bundled_skip": ALL_BUT_CEPH,
         "ceph_conf": ceph.conf,
         "ceph_name": CEPH_USER,

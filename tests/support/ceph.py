@@ -32,18 +32,22 @@ ALL_BUT_CEPH: Final = ",".join(
 )
 """The setting ``bundled_skip`` for managers with modules of Ceph's packages."""
 RELEASE: Final = "16.2"
-SUITE: Final = "bookworm"
+"""Of the bindings, which are for the Python that managers run on."""
+SUITES: Final = {RELEASE: "bookworm", "18.2": "trixie", "20.2": "forky"}
+"""Ceph's releases, and the release of Debian that packages each."""
 NAMED: Final = (
     *("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-mds", "ceph-base", "ceph-common"),
     *("python3-rados", "python3-cephfs", "python3-rbd", "python3-ceph-argparse"),
-    *("python3-ceph-common", "ceph-mgr-modules-core", "python3-pkg-resources"),
+    *("python3-ceph-common", "ceph-mgr-modules-core"),
     *("python3-prettytable", "python3-wcwidth", "python3-yaml"),
 )
 """The packages that are wanted for themselves."""
-LIBRARIES: Final = ("lib",)
+BESIDE: Final = {RELEASE: ("python3-pkg-resources",)}
+"""Further ones of a release."""
+LIBRARIES: Final = ("lib", "python3.")
 """Beginnings of the names of further packages that they need here."""
 PYTHON: Final = "/usr/bin/python3"
-"""The distribution's, which its program ``ceph`` is written for."""
+"""The distribution's, which the bindings and the program ``ceph`` of ``RELEASE`` are for."""
 READY_S: Final = 300.0
 COMMAND_S: Final = 240
 FILE_SYSTEM: Final = "files"
@@ -61,9 +65,16 @@ class NoCephPackagesError(Exception):
 
 @dataclass(frozen=True)
 class Programs:
-    """The unpacked packages."""
+    """The unpacked packages of one release.
 
+    Attributes:
+        whole: They are those of another release of Debian, down to the C library.
+
+    """
+
+    release: str
     root: Path
+    whole: bool = False
 
     @property
     def libraries(self) -> str:
@@ -89,22 +100,46 @@ class Programs:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to find the libraries, added to the present environment."""
-        return {"LD_LIBRARY_PATH": self.libraries}
+        # With its own C library a program begins with that one's loader, and what it starts, if
+        # it does, with this machine's. ceph-mgr contains a Python.
+        return (
+            {"PYTHONHOME": str(self.root / "usr")}
+            if self.whole
+            else {"LD_LIBRARY_PATH": self.libraries}
+        )
+
+    @property
+    def python(self) -> list[str]:
+        """The command line of the Python for which its own Python programs are."""
+        if not self.whole:
+            return [PYTHON]
+        [name] = (found.name for found in (self.root / "usr/bin").glob("python3.[0-9]*"))
+        return self.command(name)
+
+    def command(self, name: str) -> list[str]:
+        """Return the beginning of the command line of a program."""
+        program = str(self.root / "usr/bin" / name)
+        if not self.whole:
+            return [program]
+        [loader] = self.plugins.glob("ld-linux*.so.*")
+        return [str(loader), "--library-path", self.libraries, program]
 
 
-def fetch_programs() -> Programs:
+def fetch_programs(release: str = RELEASE) -> Programs:
     """Return the programs; fetched once.
 
     Raises:
         NoCephPackagesError: They cannot be had here.
 
     """
-    home = debian.CACHE / "ceph" / f"{SUITE}-programs"
+    suite, whole = SUITES[release], release != RELEASE
+    home = debian.CACHE / "ceph" / f"{suite}-programs"
     try:
-        root = debian.unpacked_with_needs(SUITE, NAMED, LIBRARIES, home)
+        names = (*NAMED, *BESIDE.get(release, ()))
+        root = debian.unpacked_with_needs(suite, names, LIBRARIES, home, whole=whole)
     except (OSError, subprocess.SubprocessError) as error:
-        raise NoCephPackagesError(f"Ceph of Debian {SUITE}: {error}") from error
-    return Programs(root)
+        raise NoCephPackagesError(f"Ceph of Debian {suite}: {error}") from error
+    return Programs(release, root, whole)
 
 
 class Ceph:
@@ -191,7 +226,7 @@ class Ceph:
         """Start a daemon over the data it had."""
         kind, _, of = name.partition(".")
         flags = ["--foreground", "--id", of, "--conf", str(self.conf)]
-        command = [self._program(f"ceph-{kind}"), *flags]
+        command = [*self.programs.command(f"ceph-{kind}"), *flags]
         log = self.directory / f"{name}.out"
         self._processes[name] = process.start(
             command, log=log, environment=self.programs.environment
@@ -202,8 +237,8 @@ class Ceph:
     def run(self, *words: str, data: str = "") -> str:
         """Run one command of ``ceph`` as the administrator; its output."""
         command = [
-            *(PYTHON, str(self.programs.root / "usr/bin/ceph"), "--conf", str(self.conf)),
-            *("--connect-timeout", str(COMMAND_S), *words),
+            *(*self.programs.python, str(self.programs.root / "usr/bin/ceph")),
+            *("--conf", str(self.conf), "--connect-timeout", str(COMMAND_S), *words),
         ]
         return self._run(command, data)
 
@@ -219,8 +254,8 @@ class Ceph:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _program(self, name: str) -> str:
-        return str(self.programs.root / "usr/bin" / name)
+    def _tool(self, name: str, *words: str) -> None:
+        self._run([*self.programs.command(name), *words])
 
     def _run(self, command: Sequence[str], data: str = "") -> str:
         environment = {
@@ -237,7 +272,7 @@ class Ceph:
 
     def _make(self) -> None:
         self.conf.write_text(self._configuration())
-        tool = self._program("ceph-authtool")
+        tool = "ceph-authtool"
         keyring, everything = str(self.keyring), "allow *"
         caps: Mapping[str, Mapping[str, str]] = {
             "mon.": {"mon": everything},
@@ -261,20 +296,18 @@ class Ceph:
                 for n in range(self._osds)
             },
         }  # fmt: skip
-        self._run([tool, "--create-keyring", keyring])
+        self._tool(tool, "--create-keyring", keyring)
         for name, allowed in caps.items():
             flags = [part for to, what in allowed.items() for part in ("--cap", to, what)]
-            self._run([tool, keyring, "--gen-key", "-n", name, *flags])
+            self._tool(tool, keyring, "--gen-key", "-n", name, *flags)
         address = f"[v2:127.0.0.1:{self._ports[0]},v1:127.0.0.1:{self._ports[1]}]"
         monmap = str(self._home / "monmap")
-        self._run(
-            [self._program("monmaptool"), "--create", "--fsid", self._fsid, "--addv", "a", address,
-             monmap]
-        )  # fmt: skip
-        self._run(
-            [self._program("ceph-mon"), "--mkfs", "-i", "a", "--conf", str(self.conf), "--monmap",
-             monmap, "--keyring", keyring]
-        )  # fmt: skip
+        conf = ("--conf", str(self.conf))
+        self._tool(
+            *("monmaptool", "--create", "--fsid", self._fsid, "--addv", "a", address, monmap)
+        )
+        mkfs = ("--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
+        self._tool("ceph-mon", *mkfs, *conf)
 
     def _start_all(self) -> None:
         self.start("mon.a")
@@ -283,10 +316,8 @@ class Ceph:
             identity = str(uuid.uuid4())
             assert self.run("osd", "new", identity).strip() == str(number)
             (self._home / f"osd.{number}").mkdir()
-            self._run(
-                [self._program("ceph-osd"), "--mkfs", "-i", str(number), "--conf", str(self.conf),
-                 "--osd-uuid", identity]
-            )  # fmt: skip
+            mkfs = ("--mkfs", "-i", str(number), "--osd-uuid", identity)
+            self._tool("ceph-osd", *mkfs, "--conf", str(self.conf))
             self.start(f"osd.{number}")
         for pool in ("files.meta", "files.data"):
             self.run("osd", "pool", "create", pool, "8")

@@ -48,27 +48,36 @@ def _unpacked(
 
 
 def unpacked_with_needs(
-    suite: str, packages: Sequence[str], kinds: Sequence[str], home: Path
+    suite: str, packages: Sequence[str], kinds: Sequence[str], home: Path, *, whole: bool = False
 ) -> Path:
     """Return the folder with these ``packages``, and with those they need that are not installed.
 
-    Of what they need, packages whose names begin with one of ``kinds`` are taken. Fetched once.
+    Of what they need, packages whose names begin with one of ``kinds`` are taken: with ``whole``
+    also those that are installed here, down to the C library. Fetched once.
 
     Raises:
-        OSError: They cannot be had; the text says why. So if this machine is of another release.
+        OSError: They cannot be had; the text says why. So if this machine is of another release,
+            unless ``whole``.
         subprocess.SubprocessError: apt or dpkg took too long.
 
     """
-    if f"VERSION_CODENAME={suite}\n" not in Path("/etc/os-release").read_text():
+    if not whole and not is_this_machine(suite):
         raise OSError(f"this machine is not Debian {suite}, whose libraries they need")
 
     def needed(options: Sequence[str], work: Path) -> list[str]:
         install = ["install", "--simulate", "--no-install-recommends", *packages]
+        if whole:
+            install += ["-o", "Dir::State::status=/dev/null"]
         plan = _run(["apt-get", "-q", *options, *install], work)
         missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
         return [*packages, *(name for name in missing if name.startswith(tuple(kinds)))]
 
     return _unpacked(suite, needed, home)
+
+
+def is_this_machine(suite: str) -> bool:
+    """Whether this machine runs Debian ``suite``."""
+    return f"VERSION_CODENAME={suite}\n" in Path("/etc/os-release").read_text()
 
 
 def source_files(suite: str, source: str, patterns: Sequence[str], home: Path) -> Path:
