@@ -55,6 +55,24 @@ def provide(engine: Engine) -> dict[str, str]:
     return settings
 
 
+def busybox(engine: Engine, name: str) -> None:
+    """Make the image ``name``: BusyBox and nothing else, of Debian's package.
+
+    Raises:
+        UnavailableError: It cannot be made; the message says why.
+
+    """
+    tree = Release(PYTHON_SUITE).unpack(
+        "busybox-static", wanted=lambda package: package == "busybox-static"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _copy(next(tree.glob("**/bin/busybox")), root / "bin/busybox")
+        (root / "tmp").mkdir()
+        (root / "bin/sh").symlink_to("busybox")
+        _import(engine, root, name, ("ENV PATH=/bin",))
+
+
 def named_images() -> list[str]:
     """Every image that deploy/ names, the ones it builds left out."""
     found: set[str] = set()
