@@ -152,3 +152,18 @@ def test_each_alert_fires_by_its_fault_and_by_no_other(promtool, tmp_path):
     cases += [Case(name, fault.series, fault.at, [name]) for name, fault in FAULTS.items()]
 
     assert run(promtool, cases, tmp_path) == ""
+
+
+def test_the_first_refusal_of_a_kind_is_seen(promtool, tmp_path):
+    """Its counter appears with a value, and so has no increase."""
+    appear = {
+        'mgr_client_limit_reached_total{job="mgr",instance="a",limit="http_head"}': "_x8 120x8",
+        'mgr_fleet_refused_total{job="mgr",instance="a",reason="sequence"}': "_x8 1x8",
+    }
+    fires = ["MgrClientsRefused", "MgrDaemonsRefused"]
+    cases = [
+        Case("before", appear, "90s", [], watched=fires),
+        Case("during", appear, "3m30s", fires, only=False),
+    ]
+
+    assert run(promtool, cases, tmp_path) == ""
