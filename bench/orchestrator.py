@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,18 +38,19 @@ def _fleet() -> tuple[list[Service], list[Host]]:
 
 
 def _timed(services: list[Service], hosts: list[Host]) -> list[float]:
+    """Processor time: a plan waits for nothing, so that is how long it takes on an idle core."""
     found = []
     for _ in range(ROUNDS):
-        begun = CLOCK.now()
+        begun_s = time.process_time()
         plan(services, hosts)
-        found.append((CLOCK.now() - begun) * 1e3)
+        found.append((time.process_time() - begun_s) * 1e3)
     return found
 
 
 def _plans(report: Report) -> None:
     services, hosts = _fleet()
-    what = f"plan for {HOSTS} hosts and {SERVICES * EACH} daemons"
-    report.add(f"{what}: nothing is placed yet", _timed(services, hosts), target="<= 1000")
+    what = f"plan for {HOSTS} hosts and {SERVICES * EACH} daemons, processor time"
+    report.add(f"{what}: nothing is placed yet", _timed(services, hosts), target="<= 500")
     made = plan(services, hosts)
     daemons: dict[str, dict[str, Daemon]] = {}
     for each in made.values():
@@ -57,14 +59,14 @@ def _plans(report: Report) -> None:
             there[step.daemon] = Daemon(step.service, step.revision, "ready")
     services = [replace(one, slots=made[one.name].slots) for one in services]
     hosts = [replace(host, daemons=daemons.get(host.name, {})) for host in hosts]
-    report.add(f"{what}: nothing is to be done", _timed(services, hosts), target="<= 1000")
+    report.add(f"{what}: nothing is to be done", _timed(services, hosts), target="<= 500")
     newer = [replace(one, revision="2") for one in services]
-    report.add(f"{what}: every service is updated", _timed(newer, hosts), target="<= 1000")
+    report.add(f"{what}: every service is updated", _timed(newer, hosts), target="<= 500")
     lost = [
         replace(host, state=HostState.LOST if number < HOSTS // 10 else host.state)
         for number, host in enumerate(hosts)
     ]
-    report.add(f"{what}: a tenth of the hosts is lost", _timed(services, lost), target="<= 1000")
+    report.add(f"{what}: a tenth of the hosts is lost", _timed(services, lost), target="<= 500")
 
 
 def _changes(folder: Path) -> list[float]:
