@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,10 @@ class PatientCluster(Cluster):
 
 
 @pytest.fixture(scope="session")
-def start(programs, ceph, etcd, tmp_path_factory):
-    """Make managers that know the cluster; the caller enters them."""
+def beside(programs, etcd, tmp_path_factory):
+    """Make managers that know a cluster; the caller enters them."""
 
-    def made(*, names=("a", "b"), folders=(), **settings):
+    def made(ceph, *, names=("a", "b"), folders=(), **settings):
         path = ",".join(map(str, [*folders, MODULES, programs.python_packages]))
         found = PatientCluster(
             tmp_path_factory.mktemp("managers"),
@@ -92,3 +93,9 @@ def start(programs, ceph, etcd, tmp_path_factory):
         return found
 
     return made
+
+
+@pytest.fixture(scope="session")
+def start(beside, ceph):
+    """The same beside the cluster that most tests share."""
+    return partial(beside, ceph)
