@@ -28,8 +28,8 @@ LEVELS = {name: name.upper() for name in ("debug", "info", "warning", "error", "
 """Methods that write a log line at one level; ``log`` and ``recovered`` take it as an argument."""
 LOGGERS = {**dict.fromkeys(LEVELS, 0), "log": 1, "failing": 1, "recovered": 1}
 """Methods that write a log line, and the position of its text."""
-LOGGER = re.compile(r"(?:^|\.)_?(?:log|logger|retry_log)$")
-"""What such a method is called on: ``log``, ``self.log``, ``self._logger``, ``retry_log``."""
+LOGGER = re.compile(r"(?:^|\.)_?(?:log|logger|retry_log|log_of\(\w+\))$")
+"""What such a method is called on: ``self.log``, ``_logger``, ``retry_log``, ``_log_of(it)``."""
 QUIET = {"DEBUG", "INFO"}
 ONLY_A_VARIABLE = "%s"
 """A module passes on a text that it has made: nothing to search for."""

@@ -125,7 +125,7 @@ async def test_a_large_head_of_http_is_refused(target, size):
 
 @pytest.mark.parametrize("path", ["/livez", "/"])
 async def test_a_large_trailer_of_http_is_refused(target, path):
-    """A2 by another way: what follows the last part of a chunked body was joined anew as well."""
+    """A2 by another way: what follows the last part of a chunked body was joined each time, too."""
 
     async def send(body):
         host, port, tls = target.https
