@@ -3,7 +3,7 @@
 In ceph-mgr a module has an interpreter of its own. Here modules in threads share the worker's, with
 each other and with the manager: a replaced ``time.monotonic`` or a default time-out of sockets is
 everybody's. So a module whose *import* changes such a thing runs in a process of its own, where it
-may (docs/adr/0075); what is changed later in the worker is undone.
+may (docs/adr/0074); what is changed later in the worker is undone.
 
 Only what breaks others counts: adding something, or raising a limit, breaks nobody.
 """

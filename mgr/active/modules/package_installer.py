@@ -1,4 +1,4 @@
-"""Installs, rolls back and uninstalls modules on every manager (docs/adr/0075).
+"""Installs, rolls back and uninstalls modules on every manager (docs/adr/0073).
 
 The package is stored first, then used here, and the record that the other managers follow is
 written last: a package that does not load here reaches no other manager, and whoever leads next
