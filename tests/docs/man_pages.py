@@ -115,7 +115,7 @@ def _page(
     sections: Sequence[tuple[str, Iterable[str]]] = (),
     see: Sequence[str] = (),
 ) -> str:
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, **command.context_settings)
     text = (command.help or "").strip()
     first = _first_sentence(text)
     lines = [
@@ -133,7 +133,9 @@ def _page(
     if isinstance(command, click.Group):
         lines.append(".SH COMMANDS")
         for word, each in command.commands.items():
-            usage = " ".join([word, *each.collect_usage_pieces(click.Context(each))])
+            usage = " ".join(
+                [word, *each.collect_usage_pieces(click.Context(each, **each.context_settings))]
+            )
             lines += [
                 *_items([(usage, _first_sentence(each.help or ""))]),
                 *_options(each, context),

@@ -67,7 +67,8 @@ def test_an_error_that_cannot_be_printed_arrives_all_the_same():
         def __str__(self):
             raise RuntimeError
 
-    assert str(crossed(UnprintableError())) == "UnprintableError"
+    text = "UnprintableError, whose text raises RuntimeError"
+    assert str(crossed(UnprintableError())) == text
 
 
 def test_a_reported_error_brings_its_report():

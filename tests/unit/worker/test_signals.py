@@ -20,9 +20,12 @@ async def main():
     for number in map(int, sys.argv[1:]):
         os.kill(os.getpid(), number)
     await asyncio.sleep(0)
+    ready, begun = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(begun, b"1")
         signal.pause()
+    os.read(ready, 1)
     started = subprocess.Popen(["sleep", "60"])
     for pid in (child, started.pid):
         os.kill(pid, signal.SIGTERM)
