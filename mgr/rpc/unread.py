@@ -131,11 +131,12 @@ class UnreadAnswers:
     def remove(self, who: str, size: int) -> None:
         """Count ``size`` less."""
         self._total -= size
-        left = self._bytes[who] - size
+        # An empty message counts nothing, so its caller may have been forgotten by now.
+        left = self._bytes.get(who, 0) - size
         if left > 0:
             self._bytes[who] = left
         else:
-            del self._bytes[who]
+            self._bytes.pop(who, None)
         self._freed.notify()
 
     def stuck(self, who: str, size: int, context: Context) -> None:
