@@ -41,7 +41,7 @@ from mgr.host.module_package import (
     package_of,
     refuse_coroutines,
 )
-from mgr.host.shared_state import SharedState, undo_changes
+from mgr.host.shared_state import SharedState, one_import, undo_changes
 from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
@@ -61,6 +61,8 @@ BUNDLED: Final = "modules."
 """Prefix of the package names of bundled modules."""
 PROCESSES_MAX: Final = max(2, min(4, os.cpu_count() or 1))
 """Modules whose declarations are read at the same time: more would only take each one longer."""
+TURN_S: Final = 3.0
+"""How long an import waits for those that began before it: one of them may never return."""
 ERROR_MAX: Final = 2000
 """Characters of a module's error that are published: it is part of the manager's presence."""
 
@@ -233,7 +235,7 @@ async def load_in_thread(location: ModuleLocation, limit_s: float) -> Discovered
 
     If it takes longer than ``limit_s``, that is its error, and the thread is left running.
     """
-    loading = run_in_thread("import-modules", partial(load, location))
+    loading = run_in_thread("import-modules", partial(load, location, min(TURN_S, limit_s / 2)))
     try:
         async with asyncio.timeout(limit_s):
             return await loading
@@ -274,8 +276,11 @@ def module_locations(
         yield replace(location, conflicting_place=conflicting_places.get(name, ""))
 
 
-def load(location: ModuleLocation) -> DiscoveredModule:
-    """Import one module and read its declarations. Blocks; raises nothing."""
+def load(location: ModuleLocation, turn_s: float = TURN_S) -> DiscoveredModule:
+    """Import one module and read its declarations. Blocks; raises nothing.
+
+    It waits at most ``turn_s`` seconds for modules that are being imported.
+    """
     found = _not_loaded(location)
     if location.conflicting_place:
         both = f"{location.place} and {location.conflicting_place}"
@@ -283,6 +288,11 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         if location.package.startswith(BUNDLED):
             error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
+    with one_import(turn_s):
+        return _import(found, location)
+
+
+def _import(found: DiscoveredModule, location: ModuleLocation) -> DiscoveredModule:
     before, process = SharedState(), os.getpid()
     try:
         with record(StepKind.IMPORT, found.name):

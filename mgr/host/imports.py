@@ -83,4 +83,6 @@ def _as_known(imported: DiscoveredModule, known: DiscoveredModule) -> Discovered
         files=known.files,
         installed=known.installed,
         outdated=known.outdated,
+        # As seen in a process of its own, where nothing else changes anything.
+        changes=known.changes,
     )

@@ -25,6 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 MODULES: Final = (
@@ -120,6 +121,7 @@ class SharedState:
                 yield aspect.name, partial(aspect.undo, before)
 
 
+_importing: Final = Lock()
 _worker: Final[list[SharedState]] = []
 """The state that holds in the worker; empty elsewhere: a module's own process is its own."""
 
@@ -130,9 +132,26 @@ async def keep_shared_state() -> None:
     try:
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
-            undo_changes()
+            # An import may change something for a moment; what stays is undone when it has ended.
+            if not _importing.locked():
+                undo_changes()
     finally:
         _worker.clear()
+
+
+@contextlib.contextmanager
+def one_import(turn_s: float) -> Iterator[None]:
+    """Import one module at a time: what it changes is its own, and it meets no half-done import.
+
+    Those that began before it are waited for, at most ``turn_s`` seconds: one may never return.
+    Python's import system can deadlock when threads import libraries that import each other.
+    """
+    is_alone = _importing.acquire(timeout=turn_s)
+    try:
+        yield
+    finally:
+        if is_alone:
+            _importing.release()
 
 
 def undo_changes(module: str = "") -> None:

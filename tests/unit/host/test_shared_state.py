@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -101,3 +102,32 @@ async def test_the_worker_undoes_what_a_module_changes_later(monkeypatch, caplog
 def test_many_names_are_cut():
     """A module that patches everything has one line all the same."""
     assert changed_text(tuple("abcdefghij")) == "a, b, c, d, e, f, g, h and 2 more"
+
+
+def test_modules_are_imported_one_after_the_other():
+    """Also from threads of their own; one that does not return keeps the others for a while."""
+    at_once, most, ended = [], [], threading.Event()
+
+    def importing():
+        with shared_state.one_import(5.0):
+            at_once.append(1)
+            most.append(len(at_once))
+            ended.wait(0.01)
+            at_once.pop()
+
+    threads = [threading.Thread(target=importing) for _ in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert most == [1] * 5
+
+
+def test_an_import_that_does_not_return_is_not_waited_for_without_a_limit():
+    """The next one begins beside it."""
+    with shared_state.one_import(5.0), shared_state.one_import(0.01):
+        pass
+    with shared_state.one_import(5.0):
+        assert shared_state._importing.locked()
+    assert not shared_state._importing.locked()
