@@ -237,11 +237,9 @@ class ManagerChecks:
                 if report.standby_error:
                     yield presence.name, report.name, report.standby_error
 
-    def _reports(self) -> dict[str, Sequence[ModuleReport]]:
-        """Return what each manager that may lead says of its modules now."""
-        found: dict[str, Sequence[ModuleReport]] = {
-            each.name: each.modules for each in self._manager.view.presences() if each.warm
-        }
+    def _reports(self, presences: Iterable[Presence]) -> dict[str, Sequence[ModuleReport]]:
+        """Return what these managers and this one say of their modules now."""
+        found: dict[str, Sequence[ModuleReport]] = {each.name: each.modules for each in presences}
         # Its own record may still be of its time as a standby.
         return {**found, self._manager.id: module_reports(self._manager.catalogue)}
 
@@ -250,13 +248,13 @@ class ManagerChecks:
         installed = installed_modules(manager.mirror, manager.keys)
         if not installed:
             return ()
-        return self._installs.missing(installed, self._reports(), manager.clock.now())
+        # Only of those that may lead: what is not warm has not had the time to fetch it.
+        reports = self._reports(each for each in manager.view.presences() if each.warm)
+        return self._installs.missing(installed, reports, manager.clock.now())
 
     def _outdated(self) -> Iterator[tuple[str, str, str]]:
         missing = {(manager, name) for name, _, manager, _ in self._missing}
-        own, reports = self._manager.id, module_reports(self._manager.catalogue)
-        found = {each.name: each.modules for each in self._manager.view.presences()}
-        for manager, modules in {**found, own: reports}.items():
+        for manager, modules in self._reports(self._manager.view.presences()).items():
             for report in modules:
                 if report.outdated and (manager, report.name) not in missing:
                     yield manager, report.name, report.outdated
