@@ -7,12 +7,11 @@ both figures; the product's own client is measured as one more row.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 
 import grpc
 
+from bench import echo
 from bench.report import Report
 from bench.setting import Setting
 from mgr.client.async_client import AsyncClient
@@ -109,14 +108,6 @@ def run() -> Report:
         setting.cluster.enable("probe")
         setting.cluster.run("probe", "nop")
         address = setting.cluster.active().grpc_address
-        with subprocess.Popen(
-            [sys.executable, "-m", "bench.echo"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as echo:
-            assert echo.stdout
-            port = int(echo.stdout.readline())
-            report = asyncio.run(_measure(address, f"127.0.0.1:{port}"))
-            echo.communicate("")
+        with echo.running() as (_, bare):
+            report = asyncio.run(_measure(address, bare))
     return report

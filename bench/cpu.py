@@ -15,6 +15,7 @@ from typing import Final
 
 import grpc
 
+from bench import echo
 from bench.command import WORDS
 from bench.cores import cpu_s
 from bench.report import Report
@@ -46,20 +47,13 @@ def run() -> Report:
         manager.start()
         setting.cluster.active(60)
         setting.cluster.enable("probe")
-        with subprocess.Popen(
-            [sys.executable, "-m", "bench.echo"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as echo:
-            assert echo.stdout
-            bare = f"127.0.0.1:{int(echo.stdout.readline())}"
+        with echo.running() as (echo_pid, bare):
             worker, ours = manager.worker_pid, manager.grpc_address
             roads: dict[str, tuple[int, Road]] = {
-                "reference: bare stream echo": (echo.pid, _in_loop(_over_session, bare)),
+                "reference: bare stream echo": (echo_pid, _in_loop(_over_session, bare)),
                 "session": (worker, _in_loop(_over_session, ours)),
                 "session of mgr.client": (worker, _in_loop(_own_session, ours)),
-                "reference: bare unary echo": (echo.pid, _in_loop(_unary, bare)),
+                "reference: bare unary echo": (echo_pid, _in_loop(_unary, bare)),
                 "unary": (worker, _in_loop(_unary, ours)),
                 "blocking Client": (worker, lambda mark: _blocking(ours, None, mark)),
                 "blocking Client, local socket": (
@@ -70,7 +64,6 @@ def run() -> Report:
             for what, (server, client) in _measured(roads).items():
                 report.add(f"{what}: server", server, unit="us")
                 report.add(f"{what}: client", client, unit="us")
-            echo.communicate("")
         _add_mgrctl(report, ours, path)
     return report
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import grpc
 
@@ -25,6 +27,22 @@ class Echo(command_pb2_grpc.CommandServiceServicer):
     ) -> AsyncIterator[pb.SessionResponse]:
         async for request in request_iterator:
             yield pb.SessionResponse(id=request.id, response=pb.ExecuteResponse())
+
+
+@contextmanager
+def running() -> Iterator[tuple[int, str]]:
+    """Run the echo as a process of its own; its id and its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.echo"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as echo:
+        assert echo.stdout
+        try:
+            yield echo.pid, f"127.0.0.1:{int(echo.stdout.readline())}"
+        finally:
+            echo.communicate("")
 
 
 async def main() -> None:

@@ -15,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import grpc
 
+from bench import echo
 from bench.command import WORDS
 from bench.flame_picture import COLOURS, Picture, Stacks, layer_of
 from bench.report import Report
@@ -72,7 +72,7 @@ def run() -> Report:
         return report
     # On a busy machine it is not to lose its leadership in the middle.
     patient = {"lease_ttl_s": 60, "watchdog_s": 60, "profile": "off"}
-    with Setting(names=()) as setting, _echo() as (echo_pid, echo):
+    with Setting(names=()) as setting, echo.running() as (echo_pid, bare):
         manager = setting.cluster.add("a", module_path=MODULES, **patient)
         manager.start()
         setting.cluster.active(120)
@@ -80,7 +80,7 @@ def run() -> Report:
         address = manager.grpc_address
         for name, clients, pid in (
             ("client", ["commands", address], None),
-            ("wire", ["messages", echo], echo_pid),
+            ("wire", ["messages", bare], echo_pid),
             ("manager", ["commands", address], manager.worker_pid),
         ):
             stacks = _sampled(sampler, clients, pid)
@@ -126,21 +126,6 @@ def _sampled(sampler: str, clients: Sequence[str], pid: int | None) -> Stacks:
             return Stacks.parse(found.read_text(encoding="utf-8"))
         finally:
             client.wait(60)
-
-
-@contextmanager
-def _echo() -> Iterator[tuple[int, str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.echo"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as echo:
-        assert echo.stdout
-        try:
-            yield echo.pid, f"127.0.0.1:{int(echo.stdout.readline())}"
-        finally:
-            echo.communicate("")
 
 
 def _shares(stacks: Stacks) -> dict[str, float]:
