@@ -1,9 +1,12 @@
-"""Folders of modules, which tests write and import."""
+"""Folders of modules, which tests write and import, and a host that runs modules."""
 
+import asyncio
 import sys
 from textwrap import dedent
 
 import pytest
+
+from tests.unit.host.test_runner import Host
 
 
 @pytest.fixture
@@ -27,3 +30,13 @@ def write(folder):
         (folder / name / "__init__.py").write_text(package)
 
     return write_module
+
+
+@pytest.fixture
+async def host():
+    """Every module is stopped in the end, as far as it can be."""
+    async with asyncio.TaskGroup() as group:
+        made = Host(group)
+        yield made
+        for runner in made.runners:
+            await runner.stop(limit_s=0.05)

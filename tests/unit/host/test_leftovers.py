@@ -10,19 +10,9 @@ from mgr.host.abandoned import AbandonedInstances, ModuleRole
 from mgr.host.lifecycle import Event, Phase
 from mgr.host.limits import Limits
 from mgr.host.runner import EARLIER_RUNS
-from tests.unit.host.test_runner import Host, Module, ask, soon, until
+from tests.unit.host.test_runner import Module, ask, soon, until
 
 TIGHT = Limits(stop_s=0.02, pause_s=0.001, probation_s=60)
-
-
-@pytest.fixture
-async def host():
-    """Every module is stopped in the end, as far as it can be."""
-    async with asyncio.TaskGroup() as group:
-        made = Host(group)
-        yield made
-        for runner in made.runners:
-            await runner.stop(limit_s=0.05)
 
 
 class Family:

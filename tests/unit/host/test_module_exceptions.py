@@ -7,17 +7,7 @@ import pytest
 
 from mgr.host.lifecycle import Phase
 from mgr.text import traceback_of
-from tests.unit.host.test_runner import Host, Module, ask, soon, until
-
-
-@pytest.fixture
-async def host():
-    """Every module is stopped in the end, as far as it can be."""
-    async with asyncio.TaskGroup() as group:
-        made = Host(group)
-        yield made
-        for runner in made.runners:
-            await runner.stop(limit_s=0.05)
+from tests.unit.host.test_runner import Module, ask, soon, until
 
 
 class TextlessError(Exception):

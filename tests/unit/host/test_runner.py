@@ -70,16 +70,6 @@ class Host:
         return runner
 
 
-@pytest.fixture
-async def host():
-    """Every module is stopped in the end, as far as it can be."""
-    async with asyncio.TaskGroup() as group:
-        made = Host(group)
-        yield made
-        for runner in made.runners:
-            await runner.stop(limit_s=0.05)
-
-
 async def until(runner, phase):
     async with asyncio.timeout(5):
         await runner.wait_until(lambda: runner.phase is phase)
