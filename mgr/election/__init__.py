@@ -10,7 +10,7 @@ Guaranteed
   assumptions about clocks below hold: it is suspended ``margin_s`` before its lease or its leader
   heartbeat can be regarded as expired by anybody else. Where modules act outside etcd, a kernel
   timer kills the worker at that moment, and a successor waits out the rest (``TermRecord``).
-- *The leader key is released only after the worker has stopped*: drained, or killed and reaped.
+- *The leader key is released only after the worker has stopped*: drained, or killed and ended.
 
 Not guaranteed
 --------------

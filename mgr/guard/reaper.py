@@ -6,7 +6,10 @@ neither a module that holds the interpreter nor a guard that is stopped can dela
 
 - It is a *sub-reaper*: whatever the worker starts, however often that forks or changes its
   session, becomes a child of this process when its own parent ends. When the worker ends, all of
-  them are killed and waited for; only then is the guard informed.
+  them are killed, and the guard is informed when none of them can run any more.
+- It does not wait for the kernel to free what they used, which takes a process of 100 MB about
+  10 ms: a thread whose exit has begun never returns to its program (``has_ended``). The guard
+  learns that memory and ports are free by the exit of this process.
 - It kills the worker at the moment that the guard set last (``until``, on ``CLOCK_BOOTTIME``). If
   this process itself cannot run by then, a second kernel timer kills *it*, and the kernel then
   kills the worker by its parent-death signal. For the second timer no Python code has to run.
@@ -24,8 +27,9 @@ from the guard
 ``kill``               kill everything.
 to the guard
 ``pid <pid>``          the worker was started; ``untimed`` follows if the kernel has no timers.
-``gone <how> <code>``  the worker and everything it started is dead and reaped. ``how`` is
+``gone <how> <code>``  nothing of the worker and of what it started runs any more. ``how`` is
                        ``exited`` or ``deadline``; ``code`` as of ``subprocess.Popen.returncode``.
+                       This process exits when all of them are reaped.
 =====================  ==========================================================================
 """
 
@@ -44,15 +48,29 @@ BACKSTOP_NS: Final = 20_000_000
 """How long after the deadline this process is killed if it did not act. The earliest successor
 acts ``mgr.election.heartbeat.MARGIN_S`` after the deadline, which is more than twice as long."""
 SWEEP_EVERY_MS: Final = 1
+FINISH_EVERY_MS_MAX: Final = 100
+"""The longest pause between two scans for what is still there; the first is ``SWEEP_EVERY_MS``."""
+WATCH_EVERY_MS: Final = 1000
+"""Pause between two tries to find a thread whose end can be watched."""
 CLEAN_SCANS: Final = 3
 """So many scans in a row must find no process before none is regarded as left."""
+SCANS_OF_AN_END: Final = 100
+"""So often the threads of a worker are looked at, once one of them has ended."""
 SWEEPS_MAX: Final = 300
 """The number of scans after which a sweep has failed."""
 PACKET_BYTES_MAX: Final = 64
 DUMP_SIGNAL: Final = signal.SIGUSR1
 
+_FLAGS: Final = 6
 _THREADS: Final = 17
-"""Where ``/proc/<pid>/stat`` has the number of threads, counted from behind the name."""
+_PENDING: Final = 28
+_EXIT_CODE: Final = 49
+"""Where ``/proc/<pid>/stat`` has them, counted from behind the name."""
+_PF_EXITING: Final = 4
+"""The flag of a thread whose exit has begun (``include/linux/sched.h``)."""
+_SIGKILL_BIT: Final = 1 << (signal.SIGKILL - 1)
+_PIDFD_THREAD: Final = os.O_EXCL
+"""For a single thread, since Linux 6.9; before, the end of a worker is seen when it is reaped."""
 _LISTS_CHILDREN: Final = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _CLOCK_BOOTTIME: Final = 7
 _ABSOLUTE: Final = 1
@@ -111,19 +129,25 @@ class Reaper:
         self._timer = timer
         self._worker = worker
         self._armed = False
+        self._wakeup_fd = -1
+        self._watched_fd = -1
+        self._watches = True
 
     def run(self, wakeup_fd: int) -> NoReturn:
         """Serve until the worker is gone; ``wakeup_fd`` becomes readable when a child ends."""
+        self._wakeup_fd = wakeup_fd
         poll = select.poll()
         for fd in (self._control.fileno(), wakeup_fd, self._timer.fd):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll()}
+            ready = {fd for fd, _ in poll.poll(self._watch_a_thread(poll))}
             # The deadline first: a message that came meanwhile must not extend a deadline that
             # has passed.
             if self._timer.fd in ready and self._timer.expired():
                 self._finish("deadline")
+            if self._watched_fd in ready:
+                self._on_thread_ended(poll)
             if wakeup_fd in ready:
                 os.read(wakeup_fd, PACKET_BYTES_MAX)
                 if self._reap():
@@ -164,42 +188,83 @@ class Reaper:
                 return ended is not None
             os.waitpid(ended.si_pid, 0)
 
+    def _watch_a_thread(self, poll: select.poll) -> int | None:
+        """Let ``poll`` wait for the end of the worker's oldest thread but its first.
+
+        Returns after how many milliseconds to try again; None if it is watched or cannot be.
+        """
+        if not self._watches or self._watched_fd >= 0:
+            return None
+        try:
+            threads = sorted(map(int, os.listdir(f"/proc/{self._worker}/task")))
+            self._watched_fd = os.pidfd_open(threads[1], _PIDFD_THREAD)
+        except (IndexError, ProcessLookupError, FileNotFoundError):
+            return WATCH_EVERY_MS
+        except OSError:
+            self._watches = False  # the kernel is older or forbids it
+            return None
+        poll.register(self._watched_fd, select.POLLIN)
+        return None
+
+    def _on_thread_ended(self, poll: select.poll) -> None:
+        # Of a killed process all threads end, at the same moment.
+        if _ends(self._worker):
+            self._finish("exited")
+        poll.unregister(self._watched_fd)
+        os.close(self._watched_fd)
+        self._watched_fd = -1
+
     def _finish(self, how: str) -> NoReturn:
-        """Kill everything, wait until it is dead, report it and exit."""
+        """Kill everything, report when nothing runs any more, exit when all are reaped."""
         _kill_group(self._worker)
         _kill(self._worker)
         # The second timer is for a reaper that does not get here. Now it could only keep this one
         # from killing what has left the group.
         self._timer.arm(0)
-        code = 0
+        code: int | None = None
+        reported, clean, pause_ms = False, 0, SWEEP_EVERY_MS
+        pause = select.poll()
+        pause.register(self._wakeup_fd, select.POLLIN)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    # A process that ends passes its children to this one, so each end is followed
-                    # by another scan. All that exist are killed here, so one of them ends.
-                    for other in descendants(os.getpid()):
-                        _kill(other)
-                    pid, status = os.waitpid(-1, 0)
+                while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                    if ended[0] == self._worker:
+                        code = ended[1]
             except ChildProcessError:
                 break
-            if pid == self._worker:
-                code = os.waitstatus_to_exitcode(status)
-        self._send(f"gone {how} {code}")
+            found = descendants(os.getpid())
+            for pid in found:
+                _kill(pid)
+            # Killed before they are looked at: none of them can start anything any more.
+            clean = clean + 1 if all(map(has_ended, found)) else 0
+            if not reported and 0 < clean < CLEAN_SCANS:
+                continue
+            if not reported and clean and (shown := code or _exit_code(self._worker)):
+                self._report(how, shown)
+                reported = True
+            if pause.poll(pause_ms):
+                os.read(self._wakeup_fd, PACKET_BYTES_MAX)
+            pause_ms = min(2 * pause_ms, FINISH_EVERY_MS_MAX)
+        if not reported:
+            self._report(how, code or 0)
         os._exit(0)
+
+    def _report(self, how: str, status: int) -> None:
+        """Tell the guard that nothing runs any more; ``status`` as of ``waitpid``."""
+        self._send(f"gone {how} {os.waitstatus_to_exitcode(status)}")
 
     def _sweep(self) -> bool:
         pause = select.poll()
         clean = 0
         for _ in range(SWEEPS_MAX):
             found = descendants(os.getpid()) - {self._worker}
-            # A process that is moving from one parent to another can be missed once.
-            clean = 0 if found else clean + 1
-            if clean == CLEAN_SCANS:
-                return True
             for pid in found:
                 _kill(pid)
-            if found:
+            # A process that is moving from one parent to another can be missed once.
+            clean = clean + 1 if all(map(has_ended, found)) else 0
+            if clean == CLEAN_SCANS:
+                return True
+            if not clean:
                 pause.poll(SWEEP_EVERY_MS)
             if self._reap():
                 self._finish("exited")
@@ -210,6 +275,50 @@ class Reaper:
             self._control.send(message.encode())
         except OSError:
             return  # the guard is gone, which ``run`` sees next
+
+
+def has_ended(pid: int) -> bool:
+    """Whether no thread of a process runs its program any more, nor ever will.
+
+    That is so from the moment its exit begins in the kernel, which sets a flag: what follows frees
+    its memory and closes its files. What it handed to the kernel before, such as data in the
+    buffer of a connection, is sent as after any exit.
+    """
+    return all(map(_exiting, _threads(pid)))
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process ends, so that ``has_ended`` will be true within a millisecond or so.
+
+    The kernel lets a killed process end thread by thread. A thread that ends by itself is soon
+    gone, and the others run on.
+    """
+    for _ in range(SCANS_OF_AN_END):
+        threads = _threads(pid)
+        if all(map(_exiting, threads)):
+            return True
+        if not any(int(fields[_PENDING]) & _SIGKILL_BIT for fields in threads):
+            return False
+    return False
+
+
+def _exiting(thread: list[bytes]) -> bool:
+    return thread[0] in b"ZX" or bool(int(thread[_FLAGS]) & _PF_EXITING)
+
+
+def _threads(pid: int) -> list[list[bytes]]:
+    """What ``/proc`` shows of each thread of a process (``_fields``); none if it is gone."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [fields for thread in threads if (fields := _fields(f"{pid}/task/{thread}"))]
+
+
+def _exit_code(pid: int) -> int | None:
+    """How a process that ends has ended, as of ``waitpid``; 0 or None if that is not shown yet."""
+    fields = _fields(str(pid))
+    return int(fields[_EXIT_CODE]) if len(fields) > _EXIT_CODE else None
 
 
 def descendants(root: int) -> set[int]:
@@ -254,14 +363,21 @@ def children_of(parents: set[int]) -> set[int]:
 
 def _stat(pid: str) -> tuple[bytes, int]:
     """The state and the parent of a process; as of a zombie without one if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
+    fields = _fields(pid)
+    if not fields:
         return b"X", 0
     # The first thread has ended and others run: not a zombie, although the state says so.
     state = b"S" if int(fields[_THREADS]) > 1 else fields[0]
     return state, int(fields[1])
+
+
+def _fields(task: str) -> list[bytes]:
+    """The fields of ``/proc/<task>/stat`` from behind the name; none if it is gone."""
+    try:
+        with open(f"/proc/{task}/stat", "rb", buffering=0) as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _kill(pid: int) -> None:

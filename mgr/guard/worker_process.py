@@ -28,6 +28,8 @@ ORPHANS_EVERY_S_MAX: Final = 0.5
 """Pauses between two scans for processes that a killed reaper left; each doubles the one before."""
 LOG_STACKS_AFTER_S: Final = 0.1
 """How long after a dump of stacks was requested it is copied to the log."""
+REAPED_S: Final = 10.0
+"""How long the next worker waits for the ports of one that has ended; then it tries without."""
 COLLECT_EVERY_S: Final = 0.01
 """Pause between two checks whether a reaper that has reported the end has exited itself."""
 
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 class WorkerProcess:
     """One worker process, child of its reaper. Its end is reported at once and for certain.
 
-    The reaper reports the end when the worker *and everything that it started* is dead. If the
+    The reaper reports the end when the worker *and everything that it started* has ended. If the
     reaper itself is killed, the kernel kills the worker, and whatever the worker started becomes
     a child of this process (``mgr.guard.service`` makes it a sub-reaper), which then kills it.
     """
@@ -63,6 +65,7 @@ class WorkerProcess:
         self._escalation: asyncio.TimerHandle | None = None
         self._killed_pids: set[int] = set()
         self._clean_scans = 0
+        self._reaped = asyncio.Event()
         self._orphans_s = ORPHANS_EVERY_S
         for end in (self._link, self._control):
             end.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
@@ -113,6 +116,12 @@ class WorkerProcess:
                 self._busy = times_since(self._times_at_dump, thread_times(self.pid))
             self._send_to_reaper("kill")
             self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
+
+    async def reaped(self) -> None:
+        """Return when the worker's memory and ports are free, or after ``REAPED_S``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAPED_S):
+                await self._reaped.wait()
 
     # -- the reaper -------------------------------------------------------------------------------
 
@@ -208,6 +217,8 @@ class WorkerProcess:
     def _collect_reaper(self) -> None:
         if self._reaper.poll() is None:
             self._loop.call_later(COLLECT_EVERY_S, self._collect_reaper)
+        else:
+            self._reaped.set()
 
     # -- the link ---------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class WorkerListener(Protocol):
         ...
 
     def on_exit(self, how: str) -> None:
-        """Called once, last: the worker and everything it started is dead and reaped."""
+        """Called once, last: nothing of the worker and of what it started runs any more."""
         ...
 
 
@@ -102,6 +102,10 @@ class WorkerHandle(Protocol):
 
     def kill(self) -> None:
         """Kill the worker with everything it started; ``on_exit`` follows."""
+        ...
+
+    async def reaped(self) -> None:
+        """Return when the kernel has freed the memory and ports of a worker that has ended."""
         ...
 
 
@@ -180,6 +184,7 @@ class WorkerSupervisor:
         self._watchdog = Watchdog(timeouts.start_s, clock.now())
         self._started_s = clock.now()
         self._stop_requested = False
+        self._before: WorkerHandle | None = None
 
     def alive(self) -> bool:
         """Whether there is a ready worker whose last heartbeat is within the limit."""
@@ -192,6 +197,9 @@ class WorkerSupervisor:
             if pause_s := self._backoff.pause_s():
                 log.warning("worker crash loop: next start delayed", extra={"pause_s": pause_s})
                 await asyncio.sleep(pause_s)
+            if self._before is not None:
+                await self._before.reaped()
+                self._before = None
             self._start_worker()
 
     def send(self, message: Message) -> None:
@@ -255,6 +263,7 @@ class WorkerSupervisor:
     def on_exit(self, how: str) -> None:
         """See ``WorkerListener``."""
         worker, self.worker, self.ready = self.worker, None, None
+        self._before = worker
         self.ended = how
         self.acts_outside = False
         self.audit_trouble = ""

@@ -95,6 +95,9 @@ class SimWorker:
     def kill(self) -> None:
         self.die("SIGKILL")
 
+    async def reaped(self) -> None:
+        """At once: a simulated worker has no memory to free."""
+
     def set_kill_timer(self, deadline_s: float | None) -> None:
         """Arm the kernel's timer for a moment on the boot clock; None: no limit."""
         before, self._ends = self._ends, None

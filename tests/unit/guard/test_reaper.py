@@ -1,15 +1,23 @@
-"""How a reaper finds what a worker started: with the kernel's own lists, and without."""
+"""How a reaper finds what a worker started, and knows that nothing of it runs any more."""
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
+import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mgr.guard import reaper
+from mgr.guard.spawn import SpawnedWorker, spawn
 from tests.support import process
+from tests.support.cluster import wait_for
 
 
 @pytest.fixture(params=[True, False], ids=["lists", "scan"])
@@ -62,3 +70,132 @@ def test_a_zombie_is_left_out():
         assert ended.pid not in reaper.descendants(os.getpid())
     finally:
         ended.wait()
+
+
+ACTING = """
+import mmap, os, sys, threading, time
+marks = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+def act(place):
+    while True:
+        marks[place] = (marks[place] + 1) % 256
+def live_until_told():
+    while not marks[9]:
+        time.sleep(0.002)
+threading.Thread(target=live_until_told).start()
+for child in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        act(child)
+for thread in range(3, 8):
+    threading.Thread(target=act, args=(thread,), daemon=True).start()
+act_in_first_thread = os.environ.get("FIRST_THREAD_ENDS") is None
+while act_in_first_thread:
+    marks[8] = (marks[8] + 1) % 256
+import ctypes
+ctypes.CDLL(None).syscall({exit}, 0)
+"""
+"""Nine threads and processes that write to shared memory without a pause; the first thread may end,
+and the oldest of the others ends when it is told."""
+EXIT = {"x86_64": 60}.get(os.uname().machine, 93)
+
+
+class Worker:
+    """A worker of ``ACTING`` below its reaper."""
+
+    def __init__(self, spawned: SpawnedWorker, marks: mmap.mmap) -> None:
+        self.spawned = spawned
+        self.marks = marks
+        self.pid = int(self.heard().split()[1])
+
+    def heard(self) -> str:
+        """The next message of the reaper but ``untimed``."""
+        while (message := self.spawned.control.recv(64).decode()) == "untimed":
+            pass
+        return message
+
+    def acting(self) -> int:
+        """How many of its threads and processes write just now."""
+        before = self.marks[:9]
+        threading.Event().wait(0.05)
+        return sum(one != other for one, other in zip(before, self.marks[:9], strict=True))
+
+
+@contextlib.contextmanager
+def acting_worker(tmp_path) -> Iterator[Worker]:
+    """Start it and wait until every thread and process acts."""
+    path = tmp_path / "marks"
+    path.write_bytes(bytes(4096))
+    spawned = spawn((sys.executable, "-c", ACTING.replace("{exit}", str(EXIT)), str(path)))
+    spawned.control.settimeout(30)
+    try:
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as marks:
+            worker = Worker(spawned, marks)
+            expected = 8 if os.environ.get("FIRST_THREAD_ENDS") else 9
+            wait_for(lambda: worker.acting() >= expected, "all to act", 30)
+            yield worker
+    finally:
+        spawned.terminate()
+
+
+def _watches_a_thread(worker: Worker) -> bool:
+    fds = Path(f"/proc/{worker.spawned.reaper.pid}/fd")
+    return any("[pidfd]" in str(fd.readlink()) for fd in fds.iterdir())
+
+
+def test_the_end_of_one_thread_is_not_that_of_its_worker(tmp_path):
+    """The reaper watches one: if it ends by itself, the others go on, and another is watched."""
+    with acting_worker(tmp_path) as worker:
+        tasks = Path(f"/proc/{worker.pid}/task")
+        threads = len([*tasks.iterdir()])
+        watched = _has_thread_pidfds()
+        wait_for(lambda: _watches_a_thread(worker) or not watched, "the reaper to watch", 10)
+        worker.marks[9] = 1
+        wait_for(lambda: len([*tasks.iterdir()]) < threads, "the end of a thread", 10)
+        wait_for(lambda: worker.acting() == 9, "the others to act", 10)
+        os.kill(worker.pid, signal.SIGKILL)
+        assert worker.heard() == f"gone exited {-signal.SIGKILL}"
+
+
+def _has_thread_pidfds() -> bool:
+    try:
+        os.close(os.pidfd_open(threading.get_native_id(), os.O_EXCL))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_an_end_is_reported_when_nothing_runs_any_more(tmp_path, number):
+    """Before the kernel has freed its memory; the reaper's exit says that it has."""
+    with acting_worker(tmp_path) as worker:
+        os.kill(worker.pid, number)
+        assert worker.heard() == f"gone exited {-number}"
+        left = worker.marks[:9]
+        threading.Event().wait(0.2)
+        assert worker.marks[:9] == left
+        assert worker.spawned.reaper.wait(30) == 0
+        assert process.gone(worker.pid)
+
+
+def test_a_worker_whose_first_thread_has_ended_has_not(tmp_path, monkeypatch):
+    """The kernel shows such a process as a zombie, and its other threads act on."""
+    monkeypatch.setenv("FIRST_THREAD_ENDS", "1")
+    with acting_worker(tmp_path) as worker:
+        wait_for(lambda: process.gone(worker.pid), "the end of its first thread", 10)
+        assert not reaper.has_ended(worker.pid)
+        wait_for(lambda: worker.acting() >= 8, "the others to act", 10)
+        os.kill(worker.pid, signal.SIGKILL)
+        assert worker.heard() == f"gone exited {-signal.SIGKILL}"
+        assert worker.acting() == 0
+
+
+def test_a_zombie_has_ended_and_so_has_what_is_gone():
+    """``has_ended`` is asked of processes that others may reap meanwhile."""
+    ended = subprocess.Popen(["true"])
+    try:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert reaper.has_ended(ended.pid)
+    finally:
+        ended.wait()
+    assert reaper.has_ended(ended.pid)
+    assert not reaper.has_ended(os.getpid())
