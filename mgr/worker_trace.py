@@ -135,8 +135,9 @@ def steps_in_progress(content: bytes) -> list[Step]:
 
 
 def stacks_text(content: bytes) -> str:
-    """Return what ``faulthandler`` wrote."""
-    return _text(content[STACKS_AT:])
+    """Return what ``faulthandler`` wrote, which contains no zero byte."""
+    end = content.find(b"\0", STACKS_AT)
+    return _text(content[STACKS_AT : end if end >= 0 else None])
 
 
 _KINDS: Final = frozenset(StepKind)

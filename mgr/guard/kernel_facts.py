@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Final
 
+_OOM_KILLS: Final = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 _UTIME: Final = 11
 """Where ``/proc/<pid>/stat`` has the time in user mode, counted from behind the name."""
 _TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -41,8 +43,7 @@ def times_since(before: dict[int, int], now: dict[int, int]) -> dict[int, int]:
 def oom_kills() -> int:
     """Return how many processes of this host were killed for want of memory; 0 if it is secret."""
     try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+        found = _OOM_KILLS.search(Path("/proc/vmstat").read_bytes())
     except OSError:
         return 0
-    counts = (line.partition(" ") for line in lines)
-    return next((int(count) for name, _, count in counts if name == "oom_kill"), 0)
+    return int(found[1]) if found is not None else 0

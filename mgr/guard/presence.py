@@ -23,6 +23,8 @@ WAIT_BEYOND_LEASE_S: Final = 1.0
 belongs to a live manager."""
 RETRY_S: Final = 0.1
 """Pause after a write of the presence that failed."""
+UPDATE_AFTER_S: Final = 0.1
+"""How long an active collects changes before its presence is written again."""
 MAY_LEAD: Final = (WAITING | LEADING) - {Phase.INELIGIBLE}
 """Phases in which a manager with a ready worker is a warm standby, or the active."""
 _NOT_READY: Final = Ready(grpc_address="", http_address="")
@@ -219,6 +221,10 @@ class PresenceUpdater:
                     await asyncio.sleep(RETRY_S)
                     continue
             await self.stale.wait()
+            if self._state.phase not in WAITING:
+                # Every manager reads each version: in a failover one of two or three is enough,
+                # and it comes after the commands that waited.
+                await asyncio.sleep(UPDATE_AFTER_S)
 
     async def _update(self, presence: Presence) -> None:
         # Only before leadership does a lost presence key end the phase. While leading, the leader
