@@ -232,7 +232,7 @@ class Reaper:
                         code = ended[1]
             except ChildProcessError:
                 break
-            found = descendants(os.getpid())
+            found = _below(os.getpid())
             for pid in found:
                 _kill(pid)
             # Killed before they are looked at: none of them can start anything any more.
@@ -257,7 +257,7 @@ class Reaper:
         pause = select.poll()
         clean = 0
         for _ in range(SWEEPS_MAX):
-            found = descendants(os.getpid()) - {self._worker}
+            found = _below(os.getpid()) - {self._worker}
             for pid in found:
                 _kill(pid)
             # A process that is moving from one parent to another can be missed once.
@@ -284,7 +284,19 @@ def has_ended(pid: int) -> bool:
     its memory and closes its files. What it handed to the kernel before, such as data in the
     buffer of a connection, is sent as after any exit.
     """
-    return all(map(_exiting, _threads(pid)))
+    threads = _threads(pid)
+    # A process of another user, started through a set-uid program, may be hidden (``hidepid``).
+    return all(map(_exiting, threads)) if threads else not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _ends(pid: int) -> bool:
@@ -326,14 +338,17 @@ def descendants(root: int) -> set[int]:
 
     Zombies are left out, since they act no more; the living processes below them are included.
     """
+    return {pid for pid in _below(root) if _stat(str(pid))[0] not in b"ZX"}
+
+
+def _below(root: int) -> set[int]:
+    """Every process below ``root``, zombies included."""
     below: set[int] = set()
-    dead: set[int] = set()
     found = {root}
     while found:
         found = children_of(found) - below
         below |= found
-        dead |= {pid for pid in found if _stat(str(pid))[0] in b"ZX"}
-    return below - dead
+    return below
 
 
 def children_of(parents: set[int]) -> set[int]:

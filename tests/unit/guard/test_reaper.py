@@ -199,3 +199,9 @@ def test_a_zombie_has_ended_and_so_has_what_is_gone():
         ended.wait()
     assert reaper.has_ended(ended.pid)
     assert not reaper.has_ended(os.getpid())
+
+
+def test_a_process_that_cannot_be_seen_has_not_ended(monkeypatch):
+    """One of another user, where ``/proc`` shows only one's own."""
+    monkeypatch.setattr(reaper, "_threads", lambda _: [])
+    assert not reaper.has_ended(os.getpid())
