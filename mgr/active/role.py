@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +34,6 @@ from mgr.active.modules.ceph_commands import CephCommands
 from mgr.active.modules.collaborators import ModuleCallbacks, OutsideEffects
 from mgr.active.modules.construct import construct_in_thread
 from mgr.active.modules.crashes import CrashReporter
-from mgr.active.modules.declared_commands import commands_of
 from mgr.active.modules.isolated import IsolatedModules
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
@@ -60,7 +59,7 @@ from mgr.command.builtin.catalogue import builtins
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
-from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.command.registry import BUILTIN, Command
 from mgr.command.running import RunningCommand
 from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
@@ -103,7 +102,8 @@ class ActiveRole:
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog(term=term_context.term)
         self.term_log = TermLog(self.log, manager.id, manager.clock)
-        self._board, self._progress, self._registry = Board(), Progress(), Registry()
+        self._board, self._progress = Board(), Progress()
+        self._registry = term_context.commands.registry
         self._fenced = fenced_store(manager, term_context)
         self.issuer = make_issuer(manager, self._fenced)
         self.audit = make_trail(manager, self._fenced)
@@ -373,14 +373,8 @@ class ActiveRole:
             packages=PackageInstaller(manager, self._fenced, self._modules),
         )
         runner = builtins(builtin_context)
-        modules = {found.name: commands_of(found) for found in manager.catalogue.values()}
-        self._register_commands({**modules, BUILTIN: runner.commands})
+        self._term_context.commands.register_all(manager, runner.commands)
         return runner
-
-    def _register_commands(self, commands: Mapping[str, Iterable[Command]]) -> None:
-        for module, hidden in self._registry.put_all(commands).items():
-            fields = {"module_name": module, "prefixes": hidden}
-            log.warning("commands hidden: another module already has these prefixes", extra=fields)
 
     def _update_command_owners(self, _changes: object = None) -> None:
         # Of two modules that declare one command, an enabled one runs it.
@@ -484,7 +478,7 @@ class ActiveRole:
         self._checks.update()
 
     def _on_module_reloaded(self, found: DiscoveredModule) -> None:
-        self._register_commands({found.name: commands_of(found)})
+        self._term_context.commands.register(found)
         self._checks.update_options()
         self._publisher.modules_changed()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mgr.active.documents.declared import DeclaredDocuments
+from mgr.active.modules.declared_commands import DeclaredCommands
 from mgr.active.modules.isolated import DeadlineGate
 from mgr.command.dispatch import CommandGate
 from mgr.errors import FencedError
@@ -54,6 +55,7 @@ class TermContext:
             term; no module that acts outside the store may start earlier.
         declared: What modules and options declare, as documents; the worker's, so that they are
             made before its term begins.
+        commands: The same for commands.
 
     """
 
@@ -65,6 +67,7 @@ class TermContext:
     on_fenced: Callable[[FencedError], None]
     before_external: Callable[[], Awaitable[None]] = _no_preparation
     declared: DeclaredDocuments = field(default_factory=DeclaredDocuments)
+    commands: DeclaredCommands = field(default_factory=DeclaredCommands)
 
 
 def fenced_store(manager: WorkerContext, term_context: TermContext) -> FencedStore:

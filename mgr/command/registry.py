@@ -88,8 +88,8 @@ class Command:
 class Registry:
     """All commands of all modules, found by their prefix words.
 
-    The index is rebuilt when a module's commands are put or dropped. A search costs one dictionary
-    lookup for each word of the longest prefix.
+    The index is rebuilt when commands or the enabled modules change. A search costs one
+    dictionary lookup for each word of the longest prefix.
     """
 
     def __init__(self) -> None:
@@ -125,20 +125,24 @@ class Registry:
         modules before others, then to the first module by name. Returns the prefixes of ``module``
         that belong to another one and so cannot be reached.
         """
-        return self.put_all({module: commands}).get(module, [])
-
-    def put_all(self, commands: Mapping[str, Iterable[Command]]) -> dict[str, list[str]]:
-        """Register the commands of many modules at once, each as ``put`` does.
-
-        Returns, for each module that has any, its prefixes that belong to another one.
-        """
-        new = {module: tuple(declared) for module, declared in commands.items()}
-        self._modules |= new
+        self._modules[module] = tuple(commands)
         self._rebuild()
-        hidden = {
-            module: sorted(e.prefix for e in declared if self._index[e.prefix] is not e)
-            for module, declared in new.items()
-        }
+        return self._hidden_of(module)
+
+    def replace(
+        self, commands: Mapping[str, Iterable[Command]], enabled: Iterable[str]
+    ) -> dict[str, list[str]]:
+        """Register the commands of these modules, and of no others; ``enabled`` are enabled.
+
+        Costs little if nothing changes. Returns, for each module that has any, its prefixes that
+        belong to another one.
+        """
+        modules = {module: tuple(declared) for module, declared in commands.items()}
+        is_enabled = frozenset(enabled)
+        if (modules, is_enabled) != (self._modules, self._enabled):
+            self._modules, self._enabled = modules, is_enabled
+            self._rebuild()
+        hidden = {module: self._hidden_of(module) for module in modules}
         return {module: prefixes for module, prefixes in hidden.items() if prefixes}
 
     def set_enabled(self, modules: Iterable[str]) -> None:
@@ -203,6 +207,10 @@ class Registry:
         if not arguments and not signature.arguments and len(words) == len(signature.words):
             return {"prefix": command.prefix}
         return match(words, arguments, signature)
+
+    def _hidden_of(self, module: str) -> list[str]:
+        declared = self._modules[module]
+        return sorted(each.prefix for each in declared if self._index[each.prefix] is not each)
 
     def _unknown(self, words: Sequence[str]) -> str:
         shown = shortened(" ".join(words[:SHOWN_CHARS_MAX]), SHOWN_CHARS_MAX)

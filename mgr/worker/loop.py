@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from mgr.active.documents.declared import DeclaredDocuments
+from mgr.active.modules.declared_commands import DeclaredCommands
 from mgr.active.role import ActiveRole
 from mgr.active.term_context import EarlierTerms, TermContext
 from mgr.client_limits import ClientLimits
@@ -221,12 +222,11 @@ class Worker:
         self._starting = starting
         self._standby = StandbyRole(manager, tasks, self._send_module_reports)
         self._active: ActiveRole | None = None
-        self._declared = DeclaredDocuments()
+        self._declared, self._commands = DeclaredDocuments(), DeclaredCommands()
         self._servers: Servers | None = None
         self._tls = tls
         self._check_files = tls.check_soon if tls is not None else lambda: None
-        self._serving = False
-        self._draining = False
+        self._serving = self._draining = False
         self._note = ""
         measure(manager)
         guard_link.on_lag = manager.metrics.loop_lag_s.observe
@@ -293,6 +293,7 @@ class Worker:
             resign=lambda _why, _to, _by: None,
             on_fenced=lambda _error: None,
             declared=self._declared,
+            commands=self._commands,
         )
         ActiveRole(self._manager, nobody, self._tasks)
 
@@ -368,6 +369,7 @@ class Worker:
             on_fenced=self._on_fenced,
             before_external=self._before_external,
             declared=self._declared,
+            commands=self._commands,
         )
         return ActiveRole(self._manager, term_context, self._tasks)
 

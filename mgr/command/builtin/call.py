@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from mgr.access.identity import INTERNAL_CALLER, Caller
@@ -23,6 +24,8 @@ from mgr.errors import (
 
 REFUSALS: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, ConflictError)
 """Errors with which a command refuses: it ran, changed nothing, and the message has the reason."""
+DECLARED_MAX: Final = 1024
+"""Several times the number of built-in commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +90,26 @@ def builtin(  # noqa: PLR0913 - what marks a command, by name
     ``once`` marks one that is not idempotent and must not be run again, ``secret`` one whose answer
     is a secret and must not be recorded, ``poll`` one that clients repeat (``mgrctl --period``).
     """
-    command = Command(
-        Signature.parse(signature), text, perm, idempotent=not once, secret=secret, poll=poll
-    )
+    command = _declared(signature, text, perm, idempotent=not once, secret=secret, poll=poll)
     return BuiltinCommand(command, handler)
 
 
 def alias(signature: str, of: BuiltinCommand) -> BuiltinCommand:
     """Declare a deprecated name of a command: it works, and help does not show it."""
-    command = Command(
-        Signature.parse(signature),
+    command = _declared(
+        signature,
         f"{of.command.help} (deprecated: use '{of.command.prefix}')",
         of.command.perm,
         idempotent=of.command.idempotent,
         hidden=True,
     )
     return BuiltinCommand(command, of.handler)
+
+
+@lru_cache(maxsize=DECLARED_MAX)
+def _declared(signature: str, text: str, perm: str, **marks: Any) -> Command:
+    """Make a command once a process: only its handler differs from one term to the next."""
+    return Command(Signature.parse(signature), text, perm, **marks)
 
 
 class Builtins:

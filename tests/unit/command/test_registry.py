@@ -98,6 +98,19 @@ def test_a_prefix_belongs_to_an_enabled_module_before_others():
     assert found.find(["x"])[0].module == "a"
 
 
+def test_all_modules_are_replaced_at_once():
+    """What is not named is gone; those that lost prefixes are told; the same again is free."""
+    found, commands = Registry(), {"a": [command("x", "a")], "b": [command("x", "b")]}
+    found.put("gone", [command("y", "gone")])
+
+    assert found.replace(commands, enabled=["b"]) == {"a": ["x"]}
+    assert [each.module for each in found.all()] == ["b"]
+    index = found._index
+    assert found.replace(commands, enabled=["b"]) == {"a": ["x"]}
+    assert found._index is index
+    assert found.replace(commands, enabled=["a"]) == {"b": ["x"]}
+
+
 def test_a_dropped_module_uncovers_what_it_hid():
     """Nothing is registered for ever."""
     found = registry(command("x", "a"), command("x", "b"))
