@@ -14,7 +14,6 @@ from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.active.cluster_log_store import ClusterLogStore
 from mgr.active.health.store import LAST_WRITE_S
-from mgr.active.leadership_history import trim_history
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
@@ -66,10 +65,9 @@ def start_audit(
 ) -> None:
     """Record refusals and what was executed while none led, for as long as the term lasts.
 
-    And hand over while a required sink fails, and shorten the history of leadership.
+    And hand over while a required sink fails. What waits is written once ``trail`` runs.
     """
     SinkWatch(parts.manager, term_context.resign).follow()
-    tasks.create_task(trim_history(parts.manager, parts.fenced), name="trim_history")
     follow_refusals(parts.manager, trail)
 
     def adopt(_changes: object = None) -> None:
@@ -78,7 +76,6 @@ def start_audit(
 
     parts.manager.mirror.subscribe(parts.manager.keys.unled, adopt)
     adopt()
-    tasks.create_task(trail.run(), name="audit")
     if trail.delivers:
         offer_unfinished(parts.manager, parts.fenced.term, trail)
 

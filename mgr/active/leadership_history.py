@@ -16,17 +16,25 @@ DELETED_AT_ONCE: Final = 100
 log = logging.getLogger(__name__)
 
 
-async def trim_history(manager: WorkerContext, fenced: FencedStore) -> None:
-    """Delete the oldest records, once in a term: each term adds one."""
-    kept = int(manager.config.number(TERMS_MAX))
-    surplus = list(manager.mirror.list(manager.keys.leadership))[:-kept]
-    for first in range(0, len(surplus), DELETED_AT_ONCE):
-        operations = [Delete(key) for key in surplus[first : first + DELETED_AT_ONCE]]
-        try:
-            await fenced.commit(operations)
-        except TermLostError:
-            return
-        except StoreError as error:
-            # The next term deletes them.
-            log.warning("history of leadership not shortened", extra={"error": str(error)})
-            return
+class LeadershipHistory:
+    """The records of who led, of which each term adds one."""
+
+    def __init__(self, manager: WorkerContext, fenced: FencedStore) -> None:
+        """Write by ``fenced``."""
+        self._manager = manager
+        self._fenced = fenced
+
+    async def trim(self) -> None:
+        """Delete the oldest records, once in a term."""
+        kept = int(self._manager.config.number(TERMS_MAX))
+        surplus = list(self._manager.mirror.list(self._manager.keys.leadership))[:-kept]
+        for first in range(0, len(surplus), DELETED_AT_ONCE):
+            operations = [Delete(key) for key in surplus[first : first + DELETED_AT_ONCE]]
+            try:
+                await self._fenced.commit(operations)
+            except TermLostError:
+                return
+            except StoreError as error:
+                # The next term deletes them.
+                log.warning("history of leadership not shortened", extra={"error": str(error)})
+                return

@@ -28,6 +28,7 @@ from mgr.active.health.checks import ManagerChecks
 from mgr.active.health.log_lines import HealthLog
 from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
+from mgr.active.leadership_history import LeadershipHistory
 from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.callers import Callers
 from mgr.active.modules.ceph_commands import CephCommands
@@ -96,8 +97,7 @@ class ActiveRole:
         self._manager = manager
         self._term_context = term_context
         self._tasks = tasks
-        self._available = False
-        self._draining = False
+        self._available = self._draining = self._shows_modules = False
         self._abort_reason = ""
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog(term=term_context.term)
@@ -165,7 +165,6 @@ class ActiveRole:
         self._health_log.follow()
         self._checks.update_options()
         self._run_in_background(
-            self.proof.prove,
             self._journal.preload,
             self._fleet_store.watch,
             self._fleet_store.write,
@@ -175,7 +174,7 @@ class ActiveRole:
         starting = self._tasks.create_task(self._modules.start(), name="start modules")
         self._tasks.create_task(self._begin_housekeeping(starting), name="begin housekeeping")
         await starting
-        self._checks.update()
+        self._show_modules()
         # The managers may have been set down before this term subscribed to the key.
         self._resign_if_set_down()
         self._protection.follow()
@@ -187,8 +186,12 @@ class ActiveRole:
         """Begin what nobody waits for: first come the modules, and the commands that waited."""
         manager = self._manager
         await asyncio.wait((starting,), timeout=START_S)
+        self._show_modules()
         await asyncio.sleep(HOUSEKEEPING_AFTER_S)
+        wear = WearLevelStore(self.fleet, manager.mirror, manager.keys, self._fenced)
         self._run_in_background(
+            self.proof.prove,
+            self.audit.run,
             self._log_store.run,
             self._seals.run,
             self._health.run,
@@ -196,10 +199,15 @@ class ActiveRole:
             self._health.expire_restored,
             self._checks.watch_store,
             WorkerCrashCollector(manager, self._fenced, self._crashes.post).collect,
-            WearLevelStore(
-                self.fleet, manager.mirror, manager.keys, self._fenced
-            ).store_wear_levels,
+            wear.store_wear_levels,
+            LeadershipHistory(manager, self._fenced).trim,
         )
+
+    def _show_modules(self) -> None:
+        # Until here one update takes the place of one for each module that starts.
+        if not self._shows_modules:
+            self._shows_modules = True
+            self._checks.update()
 
     def _run_in_background(self, *works: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for work in works:
@@ -250,8 +258,7 @@ class ActiveRole:
         began_s = self._manager.clock.now()
         outcome = "ok"
         try:
-            words = request.words
-            plain = not words or words[0] != TELL
+            plain = TELL not in request.words[:1]
             answer = await (self._dispatcher.execute if plain else self._tell)(request)
         except asyncio.CancelledError:
             outcome = "CANCELLED"
@@ -438,15 +445,9 @@ class ActiveRole:
         )
 
     def _make_journal(self) -> Journal:
-        manager = self._manager
-        return Journal(
-            self._fenced,
-            manager.keys,
-            manager.mirror,
-            manager.store,
-            term=self._term_context.term,
-            clock=manager.clock,
-        )
+        manager, term = self._manager, self._term_context.term
+        store, clock = manager.store, manager.clock
+        return Journal(self._fenced, manager.keys, manager.mirror, store, term=term, clock=clock)
 
     def _make_dispatcher(self) -> Dispatcher:
         manager = self._manager
@@ -475,7 +476,8 @@ class ActiveRole:
     def _on_module_event(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:
             self.term_log.module_failed(module, self._modules.error_of(module))
-        self._checks.update()
+        if self._shows_modules:
+            self._checks.update()
 
     def _on_module_reloaded(self, found: DiscoveredModule) -> None:
         self._term_context.commands.register(found)

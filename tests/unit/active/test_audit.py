@@ -11,7 +11,7 @@ from mgr.access.administrator import make_administrator
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.active.audit import HAND_OVER_AGAIN_S, SinkWatch
-from mgr.active.leadership_history import trim_history
+from mgr.active.leadership_history import LeadershipHistory
 from mgr.audit.record import AuditRecord, encode, note_of_etcd_owner
 from mgr.audit.ring import records_in
 from mgr.election.history import LeadershipChange
@@ -171,7 +171,7 @@ async def test_the_history_of_leadership_keeps_the_newest_terms():
         config = SimpleNamespace(number=lambda _: 10)
         manager = SimpleNamespace(config=config, mirror=term.mirror, keys=term.keys)
 
-        await trim_history(manager, term.fenced)
+        await LeadershipHistory(manager, term.fenced).trim()
 
         kept = list(term.mirror.list(term.keys.leadership))
         assert kept == [term.keys.leadership_of(number) for number in range(241, 251)]

@@ -112,6 +112,37 @@ async def test_a_module_that_does_not_load_in_time_does_not_keep_the_cluster_hea
     assert checks["MGR_MODULE_ERROR"]["summary"]["message"] == expected
 
 
+def running(task):
+    """Whether a task of this name runs."""
+    return task in {each.get_name() for each in asyncio.all_tasks()}
+
+
+async def test_a_module_that_failed_is_in_health_while_another_one_still_loads(active):
+    """Health does not wait until every module has started."""
+    go, fail = threading.Event(), threading.Event()
+
+    def slow(self, *args):
+        MgrModule.__init__(self, *args)
+        go.wait()
+
+    def broken(self, *_args):
+        fail.wait()
+        raise ValueError("no such city")
+
+    found = [
+        discovered_module("slow", module("slow", __init__=slow)),
+        discovered_module("broken", module("broken", __init__=broken)),
+    ]
+    async with active(*found, enabled=["slow", "broken"], start=False) as cluster:
+        await cluster.until(lambda: running("begin housekeeping"))
+        await cluster.until(lambda: not running("begin housekeeping"))
+        fail.set()
+        await cluster.until(lambda: "MGR_MODULE_ERROR" in cluster.role._board.checks)
+        assert cluster.role.state == "starting"
+        go.set()
+        await cluster.until(lambda: cluster.role.state == "active")
+
+
 async def test_a_module_is_enabled_in_place(active):
     """Nothing else restarts, and its commands work as soon as the record is seen."""
     made = []
