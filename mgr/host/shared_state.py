@@ -144,7 +144,6 @@ def one_import(turn_s: float) -> Iterator[None]:
     """Import one module at a time: what it changes is its own, and it meets no half-done import.
 
     Those that began before it are waited for, at most ``turn_s`` seconds: one may never return.
-    Python's import system can deadlock when threads import libraries that import each other.
     """
     is_alone = _importing.acquire(timeout=turn_s)
     try:

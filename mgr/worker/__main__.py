@@ -24,6 +24,7 @@ from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, InvalidSettingError, MgrError
 from mgr.host import steps
 from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
+from mgr.host.import_lock import search_without_import_lock
 from mgr.host.module_resources import track_module_resources
 from mgr.host.shared_state import keep_shared_state
 from mgr.link import Init, StartFailed, from_guard, open_link
@@ -44,6 +45,7 @@ def main() -> NoReturn:
     arguments = parser.parse_args()
     link = socket.socket(fileno=arguments.link_fd)
     die_with_parent()
+    search_without_import_lock()
     # First thing: a process that has threads or an event loop must not fork and go on.
     zygote = fork_zygote()
     dump_stacks_on_signal(arguments.trace_fd)
