@@ -10,6 +10,7 @@ from typing import Final
 TRACEBACK_CHARS_MAX: Final = 100_000
 """Characters of a traceback that are shown: its end, which has the exception."""
 _KEPT: Final = "_mgr_traceback"
+_KEPT_TYPE: Final = "_mgr_type_name"
 ERROR_TEXT_MAX: Final = 2000
 """Characters of the text of an exception that are shown and kept."""
 _CONTROL: Final = (
@@ -92,6 +93,17 @@ def traceback_of(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
     except Exception as second:  # noqa: BLE001 - an exception may not even be printable
         return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"
+
+
+def keep_origin(error: BaseException, kind: str, trace: str) -> None:
+    """Have ``type_name`` and ``traceback_of`` return these: ``error`` stands for another one."""
+    vars(error).update({_KEPT_TYPE: kind, _KEPT: trace})
+
+
+def type_name(error: BaseException) -> str:
+    """Return the name of the type of ``error``, or of the exception that it stands for."""
+    kept = vars(error).get(_KEPT_TYPE) if hasattr(error, "__dict__") else None
+    return kept if isinstance(kept, str) else type(error).__name__
 
 
 def _colour(found: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from mgr.clock import Clock
 from mgr.command.registry import Command
 from mgr.errors import DeadlineExceededError, OutcomeUnknownError, StoreUnavailableError
 from mgr.log_throttle import LogThrottle
-from mgr.text import encodable, traceback_of
+from mgr.text import encodable, traceback_of, type_name
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,13 @@ class RaisedErrors:
         """
         if self._is_admin(caller):
             return encodable(traceback_of(error))
-        if times := self._throttle.due((command.prefix, type(error))):
+        kind = type_name(error)
+        if times := self._throttle.due((command.prefix, kind)):
             fields = {"command": command.prefix, "module_name": command.module, "times": times}
             log.error("command raised", exc_info=error, extra=fields)
         return (
             f"'{command.prefix}' of module '{command.module}' failed with "
-            f"{type(error).__name__}: the manager's log has the reason"
+            f"{kind}: the manager's log has the reason"
         )
 
 

@@ -67,10 +67,10 @@ class ModuleRaisedError(Exception):
         self.traceback = traceback
         self.crash = crash
         # So that whoever logs this error logs where it was raised.
-        self.__cause__ = _OtherProcessError(traceback)
+        self.__cause__ = OtherProcessError(traceback)
 
 
-class _OtherProcessError(Exception):
+class OtherProcessError(Exception):
     """Prints the traceback of another process."""
 
     def __str__(self) -> str:

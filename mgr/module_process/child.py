@@ -69,7 +69,6 @@ from mgr.module_process.process import (
 )
 from mgr.module_process.remote import run_remote
 from mgr.module_process.start import ENVIRONMENT
-from mgr.text import encodable, traceback_of
 from mgr.tracing import Carried
 from mgr.worker_trace import SIZE, StepKind
 
@@ -190,14 +189,7 @@ class Child:
         request = CommandRequest(shape, arguments, inbuf, deadline_s)
         check_may_begin(request, self._name, self._may_begin, CLOCK)
         handle = partial(self._instance._handle_command, inbuf, arguments)  # noqa: SLF001 - Ceph's name
-        try:
-            result = run_command(handle, self._name, shape)
-        except MgrError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the module's code
-            self._note_refusal(error)
-            return -errno.EINVAL, "", encodable(traceback_of(error))
-        answer = to_answer(result, shape, 0)
+        answer = to_answer(run_command(handle, self._name, shape), shape, 0)
         if len(answer.stdout) + len(answer.stderr) > MESSAGE_BYTES_MAX:
             # Before copies of it are made: it may be as large as the memory.
             return self._too_large()

@@ -7,14 +7,18 @@ on it. Any other exception arrives as ``ModuleRaisedError``, with its text and i
 from __future__ import annotations
 
 import builtins
-from typing import Any
+import contextlib
+from typing import Any, Final
 
 from mgr import errors
 from mgr.errors import MgrError
 from mgr.host.crash import Crash, CrashOrigin
-from mgr.host.execution import ModuleRaisedError
+from mgr.host.execution import ModuleRaisedError, OtherProcessError
 from mgr.module_process.messages import dumps
-from mgr.text import encodable, error_text, traceback_of, typed_error_text
+from mgr.text import encodable, error_text, keep_origin, traceback_of, typed_error_text
+
+STATE_BYTES_MAX: Final = 1 << 20
+"""What an exception holds beyond this is left out: its text, which is cut, arrives all the same."""
 
 
 def encode_failure(error: BaseException, crash: Crash | None = None) -> tuple[Any, ...]:
@@ -30,16 +34,24 @@ def encode_failure(error: BaseException, crash: Crash | None = None) -> tuple[An
     return family, kind.__name__, _text(error), *_plain_state(error), trace, reported
 
 
-def decode_failure(failure: tuple[Any, ...]) -> Exception:
-    """Return the exception that ``encode_failure`` was given, or what stands for it."""
+def decode_failure(failure: tuple[Any, ...], *, of_module: bool = False) -> Exception:
+    """Return the exception that ``encode_failure`` was given, or what stands for it.
+
+    ``of_module``: a module's process raised it, and a log of it has where.
+    """
     family, name, text, args, attributes, trace, reported = failure
     crash = None if reported is None else decode_crash(reported)
     error: Exception | None = None
     if crash is None and family == "mgr":
         error = _remade(getattr(errors, name), args, attributes)
     elif crash is None and family == "builtins":
-        error = _remade(getattr(builtins, name), args, {})
-    return error or ModuleRaisedError(text or name, trace, crash)
+        error = _remade_builtin(getattr(builtins, name), args)
+    if error is None:
+        error = ModuleRaisedError(text or name, trace, crash)
+    if of_module and not isinstance(error, MgrError):
+        keep_origin(error, name, trace)
+        error.__cause__ = OtherProcessError(trace)
+    return error
 
 
 def encode_crash(crash: Crash) -> tuple[Any, ...]:
@@ -66,13 +78,27 @@ def _remade(kind: Any, args: Any, attributes: dict[str, Any]) -> Exception | Non
     return made
 
 
+def _remade_builtin(kind: Any, args: Any) -> Exception | None:
+    """Call the constructor: without it, some lose their text (``UnicodeError``) or cannot be."""
+    with contextlib.suppress(Exception):  # a module may have replaced ``args``
+        made = kind(*args)
+        if isinstance(made, Exception):
+            return made
+    return None
+
+
 def _plain_state(error: BaseException) -> tuple[Any, Any]:
     try:
-        state = tuple(error.args), dict(vars(error))
-        dumps(state)
-    except Exception:  # noqa: BLE001 - an exception may hold anything
-        return (_text(error),), {}
-    return state
+        args = error.args
+        if isinstance(error, OSError) and error.filename is not None:
+            # Not among ``args``; the fourth counts on Windows only.
+            args = (*args[:2], error.filename, None, error.filename2)
+        state = tuple(args), dict(vars(error))
+        if len(dumps(state)) <= STATE_BYTES_MAX:
+            return state
+    except Exception:  # noqa: BLE001, S110 - an exception may hold anything
+        pass
+    return (_text(error),), {}
 
 
 def _text(error: BaseException) -> str:

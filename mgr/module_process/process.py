@@ -304,7 +304,7 @@ class ModuleProcess:
             if kind == Kind.RESULT:
                 on_answer(body, None)
             else:
-                on_answer(None, decode_failure(body))
+                on_answer(None, decode_failure(body, of_module=True))
 
     def _pass_back(self, line: int, number: int, result: Any, error: Exception | None) -> None:
         """Answer a request with what another process answered."""

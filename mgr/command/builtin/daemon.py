@@ -18,6 +18,8 @@ from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 
 TELL_TIMEOUT_S: Final = 30.0
 """Time to wait for a daemon's answer to a command."""
+TRACEBACK: Final = "Traceback (most recent call last)"
+"""In the text with which daemons answer that their code raised."""
 MANAGERS: Final = "mgr"
 EVERY: Final = "all"
 
@@ -135,7 +137,10 @@ class _Daemons:
             from_manager=call.caller == INTERNAL_CALLER,
         )
         answer = await daemon.stream.run_command(command, timeout_s=TELL_TIMEOUT_S)
-        return Reply(plain=answer.stdout, note=answer.stderr, retval=answer.retval, raw=True)
+        note = answer.stderr
+        if TRACEBACK in note and not self._context.access.is_admin(call.caller):
+            note = f"{daemon.name} failed at this command; administrators are shown its traceback"
+        return Reply(plain=answer.stdout, note=note, retval=answer.retval, raw=True)
 
     def _find(self, name: str) -> Daemon:
         daemon = self._fleet.daemons.get(name)

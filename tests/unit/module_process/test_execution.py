@@ -8,9 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from mgr.clock import CLOCK
+from mgr.command.command_errors import RaisedErrors
 from mgr.errors import NotActiveError, NotAuthorizedError, OutcomeUnknownError, OverloadedError
 from mgr.host.command_calls import CommandCalls
-from mgr.host.execution import CommandRequest, ModuleRaisedError, NotBegunError
+from mgr.host.execution import (
+    CommandRequest,
+    ModuleRaisedError,
+    NotBegunError,
+    ThreadExecution,
+)
 from mgr.host.finder import ModuleLocation
 from mgr.host.limits import Limits
 from mgr.module_process.execution import ProcessExecution, death_text
@@ -132,6 +138,51 @@ async def ran(execution):
     retval, stdout, _ = await execution.command(asked("pass"))
     assert retval == 0
     return eval(stdout)
+
+
+@pytest.fixture(params=["process", "thread"])
+async def anywhere(request, make, monkeypatch):
+    """A constructed instance: in a process, and in threads of this one."""
+    if request.param == "process":
+        made = make()
+    else:
+        module = SimpleNamespace(_handle_command=lambda _, arguments: exec(arguments["code"]))
+        calls = CommandCalls(CLOCK)
+        made = ThreadExecution(
+            "m",
+            lambda _: module,
+            waiting_max=8,
+            may_begin=lambda: True,
+            clock=CLOCK,
+            command_calls=calls,
+        )
+    await made.construct()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("open('/nowhere')", "FileNotFoundError"),
+        ("class OddError(Exception): pass\nraise OddError", "OddError"),
+        ("raise ExceptionGroup('two', [ValueError()])", "ExceptionGroup"),
+        ("raise SystemExit(3)", "RuntimeError"),
+    ],
+)
+async def test_only_an_administrator_gets_a_traceback(anywhere, caplog, code, kind):
+    """Wherever the module runs; the others get the exception's name, and the log has the rest."""
+    raised = RaisedErrors(CLOCK, lambda caller: caller == "root")
+    command = SimpleNamespace(prefix="m run", module="m")
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any
+        await anywhere.command(asked(code))
+    full, shown = (raised.text(command, caller, caught.value) for caller in ("root", "ada"))
+
+    assert "Traceback (most recent call last)" in full
+    assert kind in full
+    assert shown == f"'m run' of module 'm' failed with {kind}: the manager's log has the reason"
+    assert kind in caplog.text
 
 
 async def test_what_a_module_raises_arrives_with_its_traceback(make):

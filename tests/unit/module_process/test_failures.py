@@ -7,6 +7,7 @@ from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.execution import ModuleRaisedError
 from mgr.module_process.failures import decode_failure, encode_failure
 from mgr.module_process.messages import dumps, loads
+from mgr.text import traceback_of, type_name
 
 
 def crossed(error, crash=None):
@@ -22,6 +23,10 @@ def crossed(error, crash=None):
         StoreUnavailableError("no answer"),
         ValueError("size: too small"),
         KeyError("option not found: x"),
+        FileNotFoundError(2, "No such file or directory", "/etc/x"),
+        OSError(18, "Invalid cross-device link", "/a", None, "/b"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        SyntaxError("invalid syntax", ("x.py", 1, 3, "a b", 1, 4)),
     ],
 )
 def test_errors_that_callers_act_on_keep_type_text_and_fields(error):
@@ -69,6 +74,26 @@ def test_an_error_that_cannot_be_printed_arrives_all_the_same():
 
     text = "UnprintableError, whose text raises RuntimeError"
     assert str(crossed(UnprintableError())) == text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ExceptionGroup("two", [ValueError("1"), OSError(2, "no")]), ValueError("x" * (2 << 20))],
+    ids=["group", "large"],
+)
+def test_what_cannot_be_made_again_arrives_by_its_text(error):
+    """The worker reads the answers of every module: what one of them raises ends no reading."""
+    assert str(crossed(error)).startswith(str(error)[:100])
+
+
+def test_what_a_module_raised_is_named_as_there():
+    """An exception that stands for another one has that one's type, and its traceback."""
+    for error in (OddError(what="broken"), ValueError("broken")):
+        arrived = decode_failure(loads(dumps(encode_failure(error))), of_module=True)
+
+        assert type_name(arrived) == type(error).__name__
+        assert traceback_of(arrived) == traceback_of(error)
+        assert type(error).__name__ in str(arrived.__cause__)
 
 
 def test_a_reported_error_brings_its_report():

@@ -4,6 +4,9 @@ import errno
 import json
 import timeit
 
+from msgspec.structs import replace
+
+from mgr.access.table import Caller
 from mgr.active.fleet.store import FleetStore
 from mgr.clock import CLOCK
 from mgr.cluster.counters import Counter, Kind, Unit
@@ -11,6 +14,8 @@ from mgr.cluster.daemon import DaemonAnswer, DaemonState, DaemonStatus, Metric, 
 from mgr.cluster.daemon_record import decode
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
+from mgr.command.builtin.daemon import TRACEBACK
+from mgr.command.dispatch import Request
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError, TooLargeError
 from tests.support.fleet_declare import declare
 from tests.unit.active.conftest import discovered_module
@@ -32,13 +37,14 @@ class FakeStream:
         self.wanted = []
         self.orders = []
         self.ended = None
+        self.answer = DaemonAnswer(-errno.ENOENT, "data", "words")
 
     def configure(self, wanted):
         self.wanted.append(wanted)
 
     async def run_command(self, order, *, timeout_s):
         self.orders.append(order)
-        return DaemonAnswer(-errno.ENOENT, "data", "words")
+        return self.answer
 
     def end(self, error):
         self.ended = error
@@ -226,6 +232,25 @@ async def test_a_daemon_gets_a_command_by_name(cluster):
     assert away.retval == -errno.EHOSTUNREACH
     assert away.stderr.startswith("rgw.gone is not connected; last report: 20")
     assert (unknown.retval, unknown.stderr) == (-errno.ENOENT, "there is no daemon 'rgw.nobody'")
+
+
+async def test_the_traceback_of_a_daemon_is_shown_to_administrators_only(cluster):
+    """It names files of that host. What else a daemon answers is passed on."""
+    _, line = join(cluster.role.fleet)
+    await cluster.put(cluster.keys.access_of("ada"), "allow rw")
+    tell = Request(words=("tell", "rgw.a", "x"), arguments={}, caller=Caller("ada", "127.0.0.1"))
+
+    words = (await cluster.role.execute(replace(tell, request_id="1" * 32))).stderr
+    line.answer = DaemonAnswer(-errno.EINVAL, "", f"{TRACEBACK}:\n  File /srv/secret.py")
+    hidden = await cluster.role.execute(replace(tell, request_id="2" * 32))
+    shown = await cluster.ask("tell", "rgw.a", "x")
+
+    assert words == "words"
+    assert (hidden.retval, hidden.stderr) == (
+        -errno.EINVAL,
+        "rgw.a failed at this command; administrators are shown its traceback",
+    )
+    assert shown.stderr == line.answer.stderr
 
 
 async def test_daemons_nodes_and_services_are_listed(cluster):
