@@ -18,6 +18,7 @@ from tests.support.etcd import (  # noqa: F401 - fixtures are found by their nam
     own_etcd,
 )
 from tests.support.etcd_tools import etcd_tools  # noqa: F401 - as above
+from tests.support.fetch_promtool import promtool  # noqa: F401 - as above
 
 SLOW_CALLBACK_S = 1.0
 """The loop complains above 0.1 s; between the two, a slow machine may be to blame."""

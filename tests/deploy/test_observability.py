@@ -14,7 +14,6 @@ from mgr.clock import CLOCK
 from mgr.host.module_usage import ModuleUsageCollector
 from mgr.metrics import Metrics
 from tests.deploy.alert_faults import FAULTS, HEALTHY
-from tests.support import fetch_promtool
 from tests.support.promtool import RULES, Case, run
 from tests.support.tree import ROOT
 
@@ -56,14 +55,6 @@ def exported():
     ModuleUsageCollector(registry)
     shown = {sample.name for family in registry.collect() for sample in family.samples}
     return set(registry._names_to_collectors) | shown | OF_PROMETHEUS
-
-
-@pytest.fixture(scope="module")
-def promtool():
-    try:
-        return fetch_promtool.find()
-    except fetch_promtool.NoPromtoolError as error:
-        pytest.skip(f"ALERT RULES NOT TRIED: no promtool: {error}")
 
 
 @pytest.mark.parametrize("alert", alerts())

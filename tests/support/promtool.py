@@ -61,7 +61,8 @@ def series(scrapes: Sequence[Mapping[str, str]], steps: int = STEPS) -> dict[str
                 values = found.setdefault(f"{sample[1]}{{{labels}}}", [])
                 values += ["_"] * (number - len(values)) + [str(float(sample[3]))]
     return {
-        name: " ".join(f"{value}x{steps - 1}" for value in values)
+        # A missing sample repeated n times is n samples; a value, one and n more.
+        name: " ".join(f"{value}x{steps - (value != '_')}" for value in values)
         for name, values in found.items()
         if not any("inf" in value or "nan" in value for value in values)
     }
