@@ -114,6 +114,13 @@ def test_every_alert_has_a_fault_that_makes_it_fire():
     assert set(FAULTS) == set(alerts())
 
 
+def test_every_alert_fires_in_a_test_with_real_managers():
+    """By its name in quotes; what fires there is what this module's own series only stand for."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests/e2e").glob("test_alert_faults*.py"))
+
+    assert set(alerts()) <= set(re.findall(r'"(Mgr\w+)"', tests))
+
+
 @pytest.mark.slow
 def test_promtool_takes_the_rules_and_the_expressions_of_the_board(promtool, tmp_path):
     """As Prometheus and Grafana would."""

@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 
-import httpx
 import pytest
 
 from tests.deploy.test_observability import OF_PROMETHEUS, alerts, board_expressions, names_in
 from tests.e2e.test_module_faults import write
-from tests.support import fetch_promtool
-from tests.support.cluster import Cluster, wait_for
+from tests.support.cluster import Cluster
 from tests.support.promtool import Case, run, series
+from tests.support.scrapes import (
+    PATIENCE_S,
+    PATIENT,
+    STEADY,
+    check_fires,
+    most,
+    scrape,
+    scrape_until,
+    slow_since,
+    total,
+    value,
+)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 BEFORE, DURING = "14m", "29m"
-PATIENCE_S = 60
-PATIENT = {"watchdog_s": 30}
-"""What is tested has no hurry, and must not fail where the machine is busy."""
-
+ROUNDS = 3
+"""Scrapes of a fault that has to last; the first may be of series that were not there before."""
+FAILURES = "mgr_etcd_request_failures_total"
 FAILS = """
     from mgr_module import MgrModule
 
@@ -42,47 +52,20 @@ BROKEN = """
 """
 
 
-@pytest.fixture(scope="module")
-def promtool():
-    try:
-        return fetch_promtool.find()
-    except fetch_promtool.NoPromtoolError as error:
-        pytest.skip(f"ALERTS NOT TRIED ON MANAGERS: no promtool: {error}")
-
-
-def scrape(cluster):
-    """What each manager that runs shows, by its name."""
-    found = {}
-    for name, manager in cluster.managers.items():
-        if manager.running:
-            answer = httpx.get(f"http://{manager.http_address}/metrics", timeout=10)
-            found[name] = answer.text
-    return found
-
-
-def scrape_until(cluster, holds, what):
-    """Scrape until ``holds`` of what was shown."""
-
-    def probe():
-        # A worker that was killed on a busy machine is back in a moment.
-        with contextlib.suppress(httpx.HTTPError):
-            found = scrape(cluster)
-            return found if holds(found) else None
-
-    return wait_for(probe, what, PATIENCE_S)
-
-
-def value(text, sample):
-    """The value of a sample, named with its labels; None if it is not shown."""
-    found = (line.rpartition(" ") for line in text.splitlines())
-    return next((float(number) for name, _, number in found if name == sample), None)
-
-
 def check(promtool, folder, before, during, *fires):
     """Nothing fires before; during the fault at least ``fires`` do."""
     shown = series([before, during])
     cases = [Case("before", shown, BEFORE, []), Case("during", shown, DURING, fires, only=False)]
     assert run(promtool, cases, folder) == ""
+
+
+@contextlib.contextmanager
+def frozen(etcd):
+    etcd.freeze()
+    try:
+        yield
+    finally:
+        etcd.thaw()
 
 
 def families(text):
@@ -141,17 +124,16 @@ def test_a_frozen_etcd(own_etcd, tmp_path, promtool):
     """The active is suspended, its view grows old, and nobody else can lead."""
 
     def holds(found):
-        old = value(found["a"], "mgr_mirror_age_seconds") > 11
-        return old and value(found["a"], 'mgr_role{mgr_role="suspended"}') == 1
+        old = most(found, "mgr_mirror_age_seconds") > 11
+        return old and most(found, 'mgr_role{mgr_role="suspended"}') == 1
 
     with Cluster(tmp_path, own_etcd.endpoints, names=("a",), **PATIENT) as cluster:
         cluster.settled(PATIENCE_S)
         before = scrape(cluster)
-        own_etcd.freeze()
-        frozen = scrape_until(cluster, holds, "an old view")
-        own_etcd.thaw()
+        with frozen(own_etcd):
+            during = scrape_until(cluster, holds, "an old view")
 
-    shown = series([before, frozen])
+    shown = series([before, during])
     fires = ["MgrSuspended", "MgrViewOld", "MgrNoActive"]
     cases = [
         # Alone, it has no standby before either.
@@ -169,16 +151,14 @@ def test_modules_that_fail(start, promtool, tmp_path):
     cluster.settled(PATIENCE_S)
     before = scrape(cluster)
     cluster.enable("fails", "broken")
-    active = cluster.active().name
-
-    def restarts(found):
-        return value(found[active], 'mgr_module_restarts_total{module="fails"}')
-
-    first = scrape_until(cluster, lambda found: restarts(found) is not None, "the module's series")
+    active, restarts = cluster.active().name, 'mgr_module_restarts_total{module="fails"}'
+    first = scrape_until(
+        cluster, lambda found: value(found[active], restarts) is not None, "the module's series"
+    )
 
     def holds(found):
         down = value(found[active], 'mgr_module_up{module="broken"}') == 0
-        return down and restarts(found) >= restarts(first) + 3
+        return down and most(found, restarts) >= most(first, restarts) + 3
 
     failing = scrape_until(cluster, holds, "three restarts")
 
@@ -194,9 +174,76 @@ def test_an_etcd_that_is_full(start, promtool, tmp_path):
     cluster.settled(PATIENCE_S)
 
     def holds(found):
-        return all(value(text, "mgr_etcd_database_bytes") > 0 for text in found.values())
+        return all(value(text, "mgr_etcd_database_bytes") for text in found.values())
 
     full = scrape_until(cluster, holds, "the size of etcd")
 
     cases = [Case("full", series([full]), BEFORE, ["MgrEtcdFull"])]
     assert run(promtool, cases, tmp_path) == ""
+
+
+def test_a_manager_that_is_gone_and_two_clusters_under_one_label(start, promtool, tmp_path):
+    """Two actives are no fault of managers, but of what is scraped as one cluster."""
+    cluster, other = start(names=("a", "b"), **STEADY), start(names=("x",), **STEADY)
+    active = cluster.settled(PATIENCE_S)
+    other.settled(PATIENCE_S)
+    before = scrape(cluster)
+
+    two = before | scrape(other)
+    [standby] = (each for each in cluster.managers.values() if each is not active)
+    standby.stop()
+
+    check_fires(promtool, tmp_path, [before, two], "MgrTwoActive")
+    check_fires(promtool, tmp_path, [before, scrape(cluster)], "MgrManagerDown")
+
+
+def test_an_etcd_that_is_slow(own_etcd, tmp_path, promtool):
+    """It stands still for most of the time."""
+    with Cluster(tmp_path, own_etcd.endpoints, names=("a",), **STEADY) as cluster:
+        cluster.settled(PATIENCE_S)
+        scrapes = [scrape(cluster)]
+
+        for _ in range(ROUNDS):
+            slow = slow_since(scrapes[-1], "mgr_etcd_request_seconds", "0.5")
+
+            def holds(found, slow=slow):
+                with frozen(own_etcd):
+                    threading.Event().wait(0.8)
+                return slow(found)
+
+            scrapes.append(scrape_until(cluster, holds, "slow requests"))
+
+    check_fires(promtool, tmp_path, scrapes, "MgrEtcdSlow")
+
+
+def test_an_etcd_that_does_not_answer(own_etcd, tmp_path, promtool):
+    """Requests fail after their time limit."""
+    steady = {**STEADY, "etcd_timeout_s": 1}
+    with Cluster(tmp_path, own_etcd.endpoints, names=("a",), **steady) as cluster:
+        cluster.settled(PATIENCE_S)
+        scrapes = [scrape(cluster)]
+
+        with frozen(own_etcd):
+            for _ in range(ROUNDS):
+                few = total(scrapes[-1], FAILURES)
+
+                def holds(found, few=few):
+                    return total(found, FAILURES) >= few + 8
+
+                scrapes.append(scrape_until(cluster, holds, "failures"))
+
+    check_fires(promtool, tmp_path, scrapes, "MgrEtcdRequestsFail")
+
+
+def test_an_address_of_etcd_that_does_not_answer(etcd, tmp_path, promtool):
+    """The others do: etcd works on, and so do the managers."""
+    nobody = "127.0.0.1:1"
+    with Cluster(tmp_path, (*etcd.endpoints, nobody), names=("a",), **STEADY) as cluster:
+        cluster.settled(PATIENCE_S)
+        before = scrape(cluster)
+
+        silent = scrape_until(
+            cluster, lambda found: most(found, "mgr_etcd_endpoints_silent") > 0, "a silent address"
+        )
+
+    check_fires(promtool, tmp_path, [before, silent], "MgrEtcdEndpointSilent")
