@@ -321,6 +321,8 @@ class ActiveRole:
         # The steps share one end: past ``budget_s`` the guard kills the worker, and leadership is
         # then released only after the kill. Each later step gets what the earlier ones left.
         end_s = clock.now() + budget_s
+        # Every module stops: health tells nobody, and the processor is the successor's.
+        self._shows_modules = False
         # First: modules that stop clear their checks, and the successor must still see them.
         self._health_log.close()
         await self._health.close()
@@ -487,7 +489,8 @@ class ActiveRole:
     def _on_module_stopped(self, module: str) -> None:
         self._board.clear(module)
         self._progress.drop(module)
-        self._checks.update()
+        if self._shows_modules:
+            self._checks.update()
         self._publisher.module_stopped(module)
         self._tasks.create_task(self._addresses.remove(module))
 
