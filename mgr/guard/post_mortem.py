@@ -42,7 +42,8 @@ from mgr.worker_trace import own_exit
 WAITING_MAX: Final = CRASHES_MAX
 """Deaths that wait to be written; the oldest are forgotten."""
 STORE_AFTER_S: Final = 0.2
-"""How long after a death its report is written: a takeover needs the processor and etcd first."""
+"""How long after a death that no module caused its report is written: a takeover needs the
+processor and etcd first."""
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 10.0
 REQUEST_S: Final = 2.0
@@ -136,8 +137,8 @@ class PostMortem:
                     self._waiting.popleft()
             self._added.clear()
             await self._added.wait()
-            # First the leader key is released, which takes the death of a module along.
-            await asyncio.sleep(STORE_AFTER_S)
+            if not any(entry.module for entry in self._waiting):
+                await asyncio.sleep(STORE_AFTER_S)
 
     async def _store(self, entry: _Entry) -> None:
         # The module first: a worker that starts now is to know of it.

@@ -117,6 +117,7 @@ class DiscoveredModule:
         package: The package to import.
         declared: Its declarations were read in another process.
         standby_declared: They have a standby class.
+        held_back: It was not read, because it was quarantined.
 
     ``active`` and ``standby`` are None as well while it is imported in other processes only.
 
@@ -144,6 +145,7 @@ class DiscoveredModule:
     package: str = ""
     declared: bool = False
     standby_declared: bool = False
+    held_back: bool = False
 
     @property
     def loaded(self) -> bool:
@@ -208,7 +210,7 @@ async def find_modules(
         if why := quarantine_reason(location.name):
             fields = {"module_name": location.name, "why": why}
             log.error("module not imported: quarantined", extra=fields)
-            found[location.name] = replace(_not_loaded(location), error=why)
+            found[location.name] = replace(_not_loaded(location), error=why, held_back=True)
         else:
             free.append(location)
     if declare is None:
@@ -276,10 +278,13 @@ def module_locations(
         yield replace(location, conflicting_place=conflicting_places.get(name, ""))
 
 
-def load(location: ModuleLocation, turn_s: float = TURN_S) -> DiscoveredModule:
+def load(
+    location: ModuleLocation, turn_s: float = TURN_S, *, alone: bool = False
+) -> DiscoveredModule:
     """Import one module and read its declarations. Blocks; raises nothing.
 
-    It waits at most ``turn_s`` seconds for modules that are being imported.
+    It waits at most ``turn_s`` seconds for modules that are being imported. ``alone``: no other
+    module runs in this process, so it does not matter what the import changes there.
     """
     found = _not_loaded(location)
     if location.conflicting_place:
@@ -289,17 +294,19 @@ def load(location: ModuleLocation, turn_s: float = TURN_S) -> DiscoveredModule:
             error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
     with one_import(turn_s):
-        return _import(found, location)
+        return _import(found, location, None if alone else SharedState())
 
 
-def _import(found: DiscoveredModule, location: ModuleLocation) -> DiscoveredModule:
-    before, process = SharedState(), os.getpid()
+def _import(
+    found: DiscoveredModule, location: ModuleLocation, before: SharedState | None
+) -> DiscoveredModule:
+    process = os.getpid()
     try:
         with record(StepKind.IMPORT, found.name):
             package = importlib.import_module(location.package)
             active, standby = _classes(package, location)
             declared = with_declarations(found, active, standby)
-            return replace(declared, changes=before.changes())
+            return replace(declared, changes=() if before is None else before.changes())
     except InvalidModuleError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included

@@ -128,6 +128,7 @@ class ReloadFollower:
         Those are marked whose libraries were installed on other hosts before.
         """
         mark_missed_libraries(manager)
+        manager.follow_quarantines()
         self._manager = manager
         self._packages = PackageFollower(manager)
         self._since = since
@@ -137,7 +138,8 @@ class ReloadFollower:
     async def catch_up(self) -> dict[str, bool]:
         """Reload what the active has reloaded; return for each module whether its code is new.
 
-        What it installed is fetched before, what it uninstalled is forgotten. If the files cannot
+        What it installed is fetched before, what it uninstalled is forgotten. Modules that are not
+        quarantined any more are read: any manager may have released them. If the files cannot
         be imported, or differ from the active's, the catalogue shows that (``outdated``), and they
         are not tried again before the next reload.
         """
@@ -149,7 +151,21 @@ class ReloadFollower:
                 if record.mod_revision > self._followed_revisions.get(name, self._since):
                     self._followed_revisions[name] = record.mod_revision
                     done[name] = await self._follow(name, record.value)
+            for name in self._released():
+                done[name] = await self._read_released(name)
         return done
+
+    def _released(self) -> list[str]:
+        manager = self._manager
+        held_back = [found.name for found in manager.catalogue.values() if found.held_back]
+        return [name for name in held_back if not manager.quarantine_reason(name)]
+
+    async def _read_released(self, name: str) -> bool:
+        found = await reread_files(self._manager, name)
+        self._manager.register_module(found)
+        fields = {"module_name": name, "error": found.error}
+        log.info("module read: not quarantined any more", extra=fields)
+        return found.loaded
 
     async def _follow(self, name: str, digest: str) -> bool:
         manager = self._manager

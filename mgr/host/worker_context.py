@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from mgr.audit.delivery import Delivery
@@ -102,7 +103,7 @@ class WorkerContext:
     metrics: Metrics
     processes: ModuleStarter | None = None
     declarations: DeclarationReader | None = None
-    unstored_quarantines: Mapping[str, str] = field(default_factory=dict)
+    unstored_quarantines: dict[str, str] = field(default_factory=dict)
     abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
     endpoints: EndpointHealth = field(default_factory=EndpointHealth)
@@ -115,6 +116,22 @@ class WorkerContext:
     def id(self) -> str:
         """The name of this manager: the ``x`` of ``mgr.x``."""
         return self.settings.id
+
+    def follow_quarantines(self) -> None:
+        """Forget a quarantine that the guard could not store once the store knows of a death.
+
+        From then on the store says whether the module is quarantined or was released.
+        """
+        for prefix in self.keys.of_quarantines:
+            self._forget_stored(prefix, self.mirror.list(prefix))
+            self.mirror.subscribe(prefix, partial(self._on_stored, prefix))
+
+    def _on_stored(self, prefix: str, changes: Iterable[KeyChange]) -> None:
+        self._forget_stored(prefix, [change.key for change in changes])
+
+    def _forget_stored(self, prefix: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.unstored_quarantines.pop(key.removeprefix(prefix).partition("/")[0], None)
 
     def quarantine_reason(self, module: str) -> str:
         """Why ``module`` is quarantined; empty if it is not. From any thread."""

@@ -161,6 +161,11 @@ class Keys:
         """Prefix of the deaths of workers that modules caused."""
         return f"{self.root}module_deaths/"
 
+    @property
+    def of_quarantines(self) -> tuple[str, str]:
+        """The prefixes of what decides whether a module is quarantined."""
+        return self.quarantines, self.module_deaths
+
     def deaths_of(self, module: str) -> str:
         """Prefix of the deaths that one module caused."""
         return f"{self.module_deaths}{module}/"

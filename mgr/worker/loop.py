@@ -461,14 +461,14 @@ class Worker:
 
     async def _follow_reloads(self) -> None:
         """Reload modules as the active does, while another manager is active."""
-        manager, changed = self._manager, asyncio.Event()
-        for prefix in (manager.keys.reloads, manager.keys.modules, manager.keys.installed):
+        manager, changed, keys = self._manager, asyncio.Event(), self._manager.keys
+        for prefix in (keys.reloads, keys.modules, keys.installed, *keys.of_quarantines):
             manager.mirror.subscribe(prefix, lambda _: changed.set())
         while self._prepared is None:
             changed.clear()
-            await import_enabled(manager)
             for name in await self._apply_reloads():
                 self._standby.restart_module(name)
+            await import_enabled(manager)
             await changed.wait()
 
     async def _apply_reloads(self) -> list[str]:

@@ -91,6 +91,45 @@ async def test_a_reload_of_it_is_not_followed_until_it_is_released(package):
         assert world.manager.catalogue["deadly"].loaded
 
 
+async def test_it_is_read_when_it_was_released_by_whichever_manager(package):
+    """Without an active any manager releases it, and none of them reloads it for the others."""
+    settings = Settings(id="b", module_path=(str(package.parent),))
+    async with world_of() as world:
+        await world.put(world.keys.quarantine("deadly"), HELD_BACK)
+        manager = replace(world.manager, settings=settings)
+        found = await find_modules(
+            settings.module_path, limit_s=5, quarantine_reason=manager.quarantine_reason
+        )
+        manager.register_module(found["deadly"])
+        follower = ReloadFollower(manager, world.mirror.revision)
+        assert await follower.catch_up() == {}
+        assert (imports(package), manager.catalogue["deadly"].loaded) == (0, False)
+
+        await remove(world, world.keys.quarantine("deadly"))
+
+        assert await follower.catch_up() == {"deadly": True}
+        assert manager.catalogue["deadly"].loaded
+        assert await follower.catch_up() == {}
+
+
+@pytest.mark.parametrize("stored", ["quarantine", "death"])
+async def test_what_the_guard_could_not_store_counts_until_the_store_knows(stored):
+    """From then on a release is what the store says, and it is not a worker's life long."""
+    async with world_of() as world:
+        manager = replace(world.manager, unstored_quarantines={"deadly": "quarantined: x"})
+        manager.follow_quarantines()
+        assert manager.quarantine_reason("deadly") == "quarantined: x"
+        keys = world.keys
+        key = (
+            keys.quarantine("deadly") if stored == "quarantine" else keys.deaths_of("deadly") + "1"
+        )
+
+        await world.put(key, HELD_BACK)
+        await remove(world, key)
+
+        assert manager.quarantine_reason("deadly") == ""
+
+
 async def test_its_standby_half_is_stopped_and_starts_again_when_it_is_released():
     """As if it was disabled."""
     halves = Halves()
