@@ -126,7 +126,7 @@ class Child:
         prepare_imports(order["sys_path"], order["aliases"], folder)
         if order["fresh"]:
             forget_compiled(folder)
-        self._found = load(location)
+        self._found = load(location, alone=order["alone"])
         digest = digest_of(location.package) if order["fresh"] and self._found.loaded else ""
         reply.result(encode_declarations(self._found, digest))
 

@@ -92,7 +92,7 @@ class Declarations:
     async def _load(
         self, process: ModuleProcess, location: ModuleLocation, *, fresh: bool
     ) -> DiscoveredModule:
-        _, loading = process.call("load", self._order.of(location, fresh=fresh))
+        _, loading = process.call("load", self._order.of(location, fresh=fresh, alone=False))
         try:
             async with asyncio.timeout(self._limit_s):
                 await asyncio.wait({loading, process.ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -18,10 +18,13 @@ class LoadOrder:
     form: str
     manager: str
 
-    def of(self, location: ModuleLocation, *, fresh: bool = False) -> dict[str, Any]:
+    def of(
+        self, location: ModuleLocation, *, fresh: bool = False, alone: bool = True
+    ) -> dict[str, Any]:
         """Return the argument of the call ``load`` for the module at ``location``.
 
         With ``fresh`` compiled files are not used, and the digest of the source files is computed.
+        For ``alone`` see ``mgr.host.finder.load``.
         """
         aliases = getattr(sys.modules.get(IN_MODULE_PATH), "__path__", [])
         return {
@@ -29,6 +32,7 @@ class LoadOrder:
             "sys_path": [str(each) for each in sys.path],
             "aliases": list(aliases),
             "fresh": fresh,
+            "alone": alone,
             "log": {
                 "level": self.level,
                 "form": self.form,

@@ -60,7 +60,7 @@ def _rehearse() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         location = ModuleLocation(NAME, __name__, str(Path(__file__)))
-        found = load(location)
+        found = load(location, alone=True)
         encode(Kind.RESULT, 1, encode_declarations(found, ""))
         context = ChildContext(ChildLink(theirs), _seed(found.options))
         context.apply_config([])
