@@ -19,7 +19,7 @@ from mgr.host.bridge import Bridge, run_in_thread, thread_name
 from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.notifications import NotifyId, deliver_batch
-from mgr.host.shared_state import undo_changes
+from mgr.host.shared_state import note_constructed
 from mgr.host.steps import record, recorded
 from mgr.text import keep_traceback, typed_error_text
 from mgr.tracing import Carried, current, part
@@ -242,7 +242,7 @@ class ThreadExecution:
         try:
             self.instance = made = self._construct(self._bridge)
         finally:
-            undo_changes(self._name)
+            note_constructed(self._name)
         return made
 
 

@@ -49,7 +49,7 @@ SPARED: Final = frozenset({"os._exit", "threading.excepthook"})
 """Not counted: the worker keeps its own ``_exit``, which modules of Ceph replace; a hook is called
 only when a thread has failed."""
 CHECK_EVERY_S: Final = 1.0
-"""How long what a module changes in its ``serve`` or a command lasts at most."""
+"""How long what a module changes in its constructor, ``serve`` or a command lasts at most."""
 _INHERITED: Final = object()
 """Stands for a method that a class has from its base."""
 NAMES_MAX: Final = 8
@@ -124,6 +124,8 @@ class SharedState:
 _importing: Final = Lock()
 _worker: Final[list[SharedState]] = []
 """The state that holds in the worker; empty elsewhere: a module's own process is its own."""
+_constructed: Final[set[str]] = set()
+"""The modules constructed in the worker since the last check, which may have changed something."""
 
 
 async def keep_shared_state() -> None:
@@ -134,7 +136,9 @@ async def keep_shared_state() -> None:
             await asyncio.sleep(CHECK_EVERY_S)
             # An import may change something for a moment; what stays is undone when it has ended.
             if not _importing.locked():
-                undo_changes()
+                modules = sorted(_constructed)
+                _constructed.difference_update(modules)
+                undo_changes(", ".join(modules))
     finally:
         _worker.clear()
 
@@ -151,6 +155,15 @@ def one_import(turn_s: float) -> Iterator[None]:
     finally:
         if is_alone:
             _importing.release()
+
+
+def note_constructed(module: str) -> None:
+    """Name ``module`` if the next check finds something changed. From any thread.
+
+    There is no check for each: it takes half a millisecond, and a term begins with many.
+    """
+    if _worker:
+        _constructed.add(module)
 
 
 def undo_changes(module: str = "") -> None:

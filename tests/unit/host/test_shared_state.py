@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from mgr.host import shared_state
-from mgr.host.shared_state import changed_text, keep_shared_state
+from mgr.host.shared_state import changed_text, keep_shared_state, note_constructed
 
 HARMFUL = {
     "time.monotonic": "import time; time.monotonic = lambda: 0.0",
@@ -77,13 +77,15 @@ def test_what_only_adds_something_is_left_alone(name):
 
 
 async def test_the_worker_undoes_what_a_module_changes_later(monkeypatch, caplog):
-    """In a command or in ``serve``; the line in the log names it."""
+    """In its constructor, ``serve`` or a command; the log names those constructed just before."""
     monkeypatch.setattr(shared_state, "CHECK_EVERY_S", 0.01)
     before = socket.getaddrinfo
     async with asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(keep_shared_state())
         await asyncio.sleep(0)
         try:
+            note_constructed("second")
+            note_constructed("first")
             socket.getaddrinfo = print
             socket.setdefaulttimeout(1)
             while socket.getaddrinfo is print:  # noqa: ASYNC110 - the module tells nobody
@@ -94,7 +96,8 @@ async def test_the_worker_undoes_what_a_module_changes_later(monkeypatch, caplog
             socket.setdefaulttimeout(None)
             keeping.cancel()
 
-    (record,) = caplog.records
+    (record,) = (each for each in caplog.records if each.name == shared_state.__name__)
+    assert record.module_name == "first, second"
     assert record.getMessage() == "undone: a module changed what all modules share"
     assert record.changed == "socket.getaddrinfo, socket.setdefaulttimeout"
 
