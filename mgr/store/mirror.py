@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 CURRENT_WITHIN_S: Final = 3.0
 """A feed proves at least once a second that it is current; after three without, it is not."""
+HIGHEST: Final = chr(sys.maxunicode)
+"""The highest character that a key can have."""
 FEW_CHANGES: Final = 8
 TURN_CHANGES_MAX: Final = 500
 """Most changes that are made before other tasks of the loop get a turn. A lease with thousands of
@@ -123,8 +126,10 @@ class Mirror:
         """
         keys, records = self._keys, self._records
         begin = bisect_left(keys, prefix)
-        # The first key that is not below the prefix ends the range: found as the prefix itself is.
-        end = bisect_left(keys, x=True, lo=begin, key=lambda key: not key.startswith(prefix))
+        # The first text above all that begin with the prefix: with the next character in place of
+        # its last one that has a next.
+        stem = prefix.rstrip(HIGHEST)
+        end = bisect_left(keys, stem[:-1] + chr(ord(stem[-1]) + 1), begin) if stem else len(keys)
         return {key: record for key in keys[begin:end] if (record := records.get(key)) is not None}
 
     @property

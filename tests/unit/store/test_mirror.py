@@ -85,6 +85,28 @@ async def test_the_copy_is_what_the_store_holds(live):
     assert mirror.get(f"{P}a/1") == await store.get(f"{P}a/1")
 
 
+@pytest.mark.parametrize(
+    "prefix", ["", P, f"{P}a", f"{P}a\U0010ffff", f"{P}\U0010ffff", "\U0010ffff"]
+)
+async def test_a_prefix_has_every_key_that_begins_with_it(fed, prefix):
+    """And no other, also at the end of the characters."""
+    mirror, store = fed
+    keys = [
+        "a",
+        "a\ud7ff",
+        "a\U0010ffff",
+        "a\U0010ffffb",
+        "a\U0010ffff\U0010ffff",
+        "b",
+        "\U0010ffff",
+    ]
+    records = tuple(record(key, "", 2 + number) for number, key in enumerate(keys))
+    await store.tell(Listed(records, revision=20))
+
+    expected = [each.key for each in records if each.key.startswith(prefix)]
+    assert list(mirror.list(prefix)) == sorted(expected)
+
+
 async def test_an_empty_copy_is_not_current(fed):
     """Before the first listing nothing is known, least of all absence."""
     mirror, _ = fed
