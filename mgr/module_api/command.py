@@ -268,7 +268,8 @@ def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
         found.update(vars(module).get(MARK, {}))
     for family in reversed(cls.__mro__):
         for value in list(vars(family).values()):
-            found.update((command.prefix, command) for command in getattr(value, MARK, ()))
+            for command in getattr(value, MARK, ()):
+                found[command.prefix] = command
     registry = getattr(cls, "CLICommand", None)
     if (
         isinstance(registry, type)
