@@ -30,6 +30,7 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.class_attributes import check_can_run, declarations, notify_types, secret_keys
 from mgr.host.crash import Crash, CrashOrigin
+from mgr.host.declarations_reader import SLACK_S, read_all
 from mgr.host.effects import Classification, classify, declared_effects
 from mgr.host.file_digest import files_digest
 from mgr.host.forked_child import end_if_forked
@@ -59,8 +60,6 @@ ALL: Final = "all"
 """In ``bundled_skip``, stands for every bundled module."""
 BUNDLED: Final = "modules."
 """Prefix of the package names of bundled modules."""
-PROCESSES_MAX: Final = max(2, min(4, os.cpu_count() or 1))
-"""Modules whose declarations are read at the same time: more would only take each one longer."""
 TURN_S: Final = 3.0
 """How long an import waits for those that began before it: one of them may never return."""
 ERROR_MAX: Final = 2000
@@ -199,7 +198,8 @@ async def find_modules(
 
     Without ``declare`` each module is imported here, one after the other, on other threads than
     the loop's. If an import takes longer than ``limit_s``, the module is recorded with that error
-    and the next one is imported; the thread of the slow import is left running.
+    and the next one is imported; the thread of the slow import is left running. With it, one that
+    takes long delays the next one for a second, and all of them take ``SLACK_S`` longer at most.
     """
     locations = await run_in_thread(
         "find-modules", lambda: list(module_locations(module_path, skip))
@@ -216,7 +216,7 @@ async def find_modules(
     if declare is None:
         read = [await load_in_thread(location, limit_s) for location in free]
     else:
-        read = await _declared(free, declare)
+        read = await _declared(free, declare, limit_s)
     for one in read:
         if one.error:
             log.warning(
@@ -247,20 +247,22 @@ async def load_in_thread(location: ModuleLocation, limit_s: float) -> Discovered
 
 
 async def _declared(
-    locations: Sequence[ModuleLocation], declare: ReadDeclarations
+    locations: Sequence[ModuleLocation], declare: ReadDeclarations, limit_s: float
 ) -> list[DiscoveredModule]:
     """Read declarations, several at the same time, since each process imports on its own."""
-    few = asyncio.Semaphore(PROCESSES_MAX)
 
     async def one(location: ModuleLocation) -> DiscoveredModule:
-        if location.conflicting_place:
-            return load(location)
-        async with few:
-            return await declare(location)
+        return load(location) if location.conflicting_place else await declare(location)
 
-    async with asyncio.TaskGroup() as tasks:
-        reading = [tasks.create_task(one(location)) for location in locations]
-    return [each.result() for each in reading]
+    late = (
+        f"not imported: this host's modules together took longer than {limit_s + SLACK_S:g} s; "
+        "'mgrctl mgr module reload' tries one again"
+    )
+    read = await read_all(locations, one, limit_s)
+    return [
+        found or replace(_not_loaded(location), error=late)
+        for location, found in zip(locations, read, strict=True)
+    ]
 
 
 def module_locations(
