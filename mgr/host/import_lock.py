@@ -19,7 +19,7 @@ NAMES: Final = frozenset({"distutils", "pip"})
 
 
 def search_without_import_lock() -> None:
-    """Have the finders installed now search for ``NAMES`` without it. To be called at the start.
+    """Have the finders that there are now search for ``NAMES`` without it. Call it at the start.
 
     Each module that is imported has a lock of its own, which stays held; a deadlock of those is
     recognised by ``importlib``. Its own finders are classes, import nothing, and keep the lock.
