@@ -48,6 +48,7 @@ _BY_WORDS: Final[tuple[tuple[str, Cause], ...]] = (
     ("no endpoint", Cause.CUT_OFF),
     ("Connection refused", Cause.CUT_OFF),
     ("Deadline Exceeded", Cause.SLOW),
+    ("context deadline exceeded", Cause.SLOW),
     ("timed out", Cause.SLOW),
     ("no answer within", Cause.SLOW),
     ("too many requests", Cause.SLOW),

@@ -17,6 +17,7 @@ from mgr.store.error_classes import refusal_error, unanswered_error
         ("etcdserver: request timed out, possibly due to previous leader failure", Cause.NO_QUORUM),
         ("etcdserver: request timed out", Cause.SLOW),
         ("Deadline Exceeded (etcd at h:1)", Cause.SLOW),
+        ("context deadline exceeded (etcd at h:1)", Cause.SLOW),
         ("no answer within 2 s", Cause.SLOW),
         ("cannot connect to h:1", Cause.CUT_OFF),
         ("failed to connect to all addresses; last error: refused", Cause.CUT_OFF),
