@@ -10,8 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mgr.client_limits import ClientLimits
+from mgr.host.connections import Connection, ConnectionTable
 from mgr.http.access import CERTIFICATE
-from mgr.http.connections import Connection, ConnectionTable
 
 HEAD_BYTES_MAX: Final = 16 << 10
 """Limit of a request's head: its first line and its headers."""

@@ -14,14 +14,13 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from mgr.addresses import advertised_address, split_address
+from mgr.addresses import advertised_address
 from mgr.client_limits import ClientLimits
-from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
+from mgr.host.connections import IDLE_S, Acceptor, Connection, ConnectionTable, listen_at
 from mgr.host.role import Role
 from mgr.host.server_tls import ServerTls
 from mgr.http.app import HttpPages
-from mgr.http.connections import IDLE_S, Acceptor, Connection, ConnectionTable
 from mgr.http.protocol import LimitedProtocol
 from mgr.settings import Settings
 
@@ -93,7 +92,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         CannotListenError: The address cannot be bound; the message names it.
 
     """
-    listener = _bind(settings.http_listen)
+    listener = listen_at(settings.http_listen, "http_listen", BACKLOG)
     pages = HttpPages(
         settings.id,
         settings.cluster,
@@ -155,26 +154,3 @@ def _configure(pages: HttpPages, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=int(IDLE_S) + 1,
         timeout_graceful_shutdown=CLOSE_S,
     )
-
-
-def _bind(listen: str) -> socket.socket:
-    host, port = split_address(listen, "http_listen")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotListenError(f"http_listen: {listen}: {error.strerror}") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Listen before the server runs: clients then wait in the backlog and are not refused.
-        listener.listen(BACKLOG)
-        listener.settimeout(0)
-    except OSError as error:
-        listener.close()
-        raise CannotListenError(
-            f"http_listen: cannot listen on {listen}: {error.strerror}"
-        ) from None
-    return listener

@@ -14,6 +14,7 @@ from mgr.access.caps import CHANGE_ACCESS, SIGN, AccessRequest
 from mgr.access.identity import Caller, Kind
 from mgr.access.table import Access
 from mgr.errors import NotAuthenticatedError
+from mgr.rpc.open_port import client_address
 from mgr.rpc.revocation import RevocableStreams
 
 CERTIFICATE: Final = "x509_pem_cert"
@@ -135,4 +136,4 @@ class Authorizer:
 def address_of(context: Context) -> str:
     """Return the IP address in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else empty."""
     kind, _, rest = urllib.parse.unquote(context.peer()).partition(":")
-    return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else ""
+    return client_address(rest) if kind in {"ipv4", "ipv6"} else ""

@@ -24,7 +24,7 @@ from mgr.errors import (
     ReportRefusedError,
 )
 from mgr.log_throttle import LogThrottle
-from mgr.rpc.authorization import Authorizer
+from mgr.rpc.authorization import Authorizer, address_of
 from mgr.rpc.calls import Calls, Write
 from mgr.rpc.codec import span
 from mgr.rpc.fleet_codec import (
@@ -132,7 +132,7 @@ class DaemonStreamHandler:
         times = _throttle.due((identity(self._caller), type(ended)))
         if not times:
             return
-        fields = {"peer": self._context.peer(), "error": str(ended), "times": times}
+        fields = {"peer": address_of(self._context), "error": str(ended), "times": times}
         if self._daemon is not None:
             fields["daemon"] = self._daemon.name
         log.info("daemon stream ended with an error", extra=fields)

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from mgr.access.identity import Caller
 from mgr.clock import CLOCK
-from mgr.errors import InternalError, InvalidArgumentError, MgrError
+from mgr.errors import InternalError, InvalidArgumentError, MgrError, TooLargeError
 from mgr.log_throttle import LogThrottle
 from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer, access_request, address_of
@@ -71,8 +71,11 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: Any,
     ) -> Any:
         """Wrap the handlers; those of health and reflection are open to everybody."""
-        handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
+        if not self._stream_limits.allow_metadata(handler_call_details.invocation_metadata):
+            # Before anything reads it: gRPC makes it anew each time, of what may be 16 MiB.
+            return _REFUSE_METADATA
+        handler = await continuation(handler_call_details)
         if handler is None:
             return handler
         if method not in self._wrapped:
@@ -204,6 +207,13 @@ def internal(doing: str, error: Exception) -> InternalError:
         fields = {"doing": doing, "times": times}
         log.error("call failed with an unexpected error", exc_info=error, extra=fields)
     return InternalError("internal error: the manager's log has the reason")
+
+
+async def _refuse_metadata(_requests: Any, context: Context) -> NoReturn:
+    await refuse(context, TooLargeError("the call's metadata are too large"))
+
+
+_REFUSE_METADATA: Final[Any] = grpc.stream_unary_rpc_method_handler(_refuse_metadata)
 
 
 def _kind(handler: Any) -> str:

@@ -6,27 +6,28 @@ called from here.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import grpc
 
-from mgr.addresses import advertised_address
+from mgr.client_limits import ClientLimits
 from mgr.host.server_tls import ServerTls
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.certificate import CertificateServicer
-from mgr.rpc.credentials import bind, connections_max
+from mgr.rpc.credentials import connections_max
 from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.open_port import LOOPBACK, OpenPort, open_port
 from mgr.rpc.v1 import certificate_pb2
 from mgr.settings import Settings
 
 MESSAGE_BYTES_MAX: Final = 32 << 10
 STREAMS_MAX: Final = 16
 CALLS_MAX: Final = 64
-HANDSHAKE_MS: Final = 5_000
-CONNECTIONS_SHARE: Final = 16
-"""Part of the process's file descriptors that may be connections of this port: a sixteenth."""
+CONNECTIONS_SHARE: Final = 32
+"""Part of the process's file descriptors that may be connections of this port."""
 CONNECTIONS_MAX: Final = 256
-"""And no more than these: each may make gRPC hold a request's headers of some megabytes."""
+"""And no more than these. Each takes three file descriptors."""
 CONNECTION_AGE_MS: Final = 30_000
 """Whoever joins makes one call: a connection has no reason to stay."""
 SETTING: Final = "join_listen"
@@ -40,9 +41,6 @@ _OPTIONS: Final = (
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_idle_ms", CONNECTION_AGE_MS),
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
-    # gRPC applies its limits of metadata and streams to whoever has acknowledged them only.
-    ("grpc.http2.settings_timeout", HANDSHAKE_MS),
     ("grpc.server.max_pending_requests", CALLS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", 2 * CALLS_MAX),
 )
@@ -51,14 +49,17 @@ _OPTIONS: Final = (
 class JoinServer:
     """A running server; ``address`` is the published one."""
 
-    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+    def __init__(self, server: grpc.aio.Server, port: OpenPort) -> None:
         """Made by ``serve_join``."""
-        self.address = address
+        self.address = port.address
         self._server = server
+        self._port = port
 
     async def close(self, grace_s: float) -> None:
         """Accept no new calls, and let running ones finish for ``grace_s`` seconds."""
+        await self._port.stop_accepting()
         await self._server.stop(grace_s)
+        self._port.close()
 
 
 async def serve_join(
@@ -66,31 +67,40 @@ async def serve_join(
     servicer: CertificateServicer,
     interceptor: StatusInterceptor,
     tls: ServerTls | None,
+    limits: ClientLimits,
+    tasks: asyncio.TaskGroup | None,
 ) -> JoinServer | None:
-    """Listen on ``settings.join_listen``; None if that is empty, or there is no certificate.
+    """Listen on ``settings.join_listen``, and pass bytes on in ``tasks``.
+
+    None if that is empty, or there is no certificate.
 
     Raises:
         CannotListenError: The address cannot be bound.
 
     """
-    if not settings.join_listen or tls is None:
+    if not settings.join_listen or tls is None or tasks is None:
         return None
+    most = min(CONNECTIONS_MAX, connections_max(CONNECTIONS_SHARE))
     server = grpc.aio.server(
         interceptors=[interceptor],
-        options=[
-            *_OPTIONS,
-            (
-                "grpc.max_allowed_incoming_connections",
-                min(CONNECTIONS_MAX, connections_max(CONNECTIONS_SHARE)),
-            ),
-        ],
+        options=[*_OPTIONS, ("grpc.max_allowed_incoming_connections", most)],
         maximum_concurrent_rpcs=CALLS_MAX,
     )
     server.add_generic_rpc_handlers((_JoinOnly(servicer),))
-    port = bind(server, settings.join_listen, SETTING, tls, clients_authenticate=False)
+    inner_port = server.add_insecure_port(f"{LOOPBACK}:0")
+    port = open_port(
+        settings.join_listen,
+        SETTING,
+        inner_port=inner_port,
+        tls=tls,
+        limits=limits,
+        connections_max=most,
+        tasks=tasks,
+        advertise=settings.join_advertise,
+    )
     await server.start()
-    address = advertised_address(settings.join_listen, settings.join_advertise, port)
-    return JoinServer(server, address)
+    port.start(tasks)
+    return JoinServer(server, port)
 
 
 class TokenAuthorizer(Authorizer):

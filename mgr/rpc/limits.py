@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +30,9 @@ MESSAGE_BYTES: Final[Mapping[str, int]] = {
     # A daemon declares up to ten thousand counters in one message, and sends commands.
     REPORT: REPORT_BYTES_MAX,
 }
+METADATA_MAX: Final = 64
+METADATA_BYTES_MAX: Final = 16 << 10
+"""Limits of a call's metadata. gRPC applies its own to clients that acknowledged it only."""
 LOCAL_CONNECTION: Final = "LocalSocket/Connection"
 """The name by which connections of the local socket are counted among the streams."""
 CALLER_STREAMS: Final[Mapping[str, int]] = {
@@ -92,6 +95,17 @@ class StreamLimits:
         self._total_max = total_max
         self._total = 0
         self._open: Counter[tuple[str, str]] = Counter()
+
+    def allow_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
+        """Return whether a call's metadata are within the limits; count it if they are not."""
+        if len(metadata) <= METADATA_MAX:
+            size = 0
+            for key, value in metadata:
+                size += len(key) + len(value)
+            if size <= METADATA_BYTES_MAX:
+                return True
+        self._limits.reached("metadata", "")
+        return False
 
     @contextlib.contextmanager
     def counted(self, method: str, caller: Caller) -> Iterator[None]:

@@ -32,6 +32,7 @@ from mgr.rpc.join_server import JoinServer, TokenAuthorizer, serve_join
 from mgr.rpc.limits import JoinLimits, StreamLimits
 from mgr.rpc.local_server import LocalServer, methods_of
 from mgr.rpc.manager import ManagerServicer, ServerIdentity
+from mgr.rpc.open_port import LOOPBACK, OpenPort, open_port
 from mgr.rpc.streams import Streams
 from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1 import (
@@ -62,6 +63,8 @@ PING_TIMEOUT_MS: Final = 2_000
 HANDSHAKE_MS: Final = 10_000
 GRPC_SHARE: Final = 2
 """No more than this part of the process's file descriptors are connections of gRPC: a half."""
+TOKEN_SHARE: Final = 8
+"""The same of connections by ``token_listen``, each of which takes three file descriptors."""
 CLIENT_PING_MS_MIN: Final = 4_000
 """Clients may ping every 5 s; with gRPC's default (5 min) they would be disconnected for that."""
 
@@ -83,7 +86,7 @@ class GrpcServer:
         health: HealthServicer,
         streams: Streams,
         *,
-        token_address: str = "",
+        token: OpenPort | None = None,
         join: JoinServer | None = None,
         local: LocalServer,
     ) -> None:
@@ -92,7 +95,8 @@ class GrpcServer:
         self.join_address = join.address if join else ""
         self._join = join
         self._local = local
-        self.token_address = token_address
+        self._token = token
+        self.token_address = token.address if token else ""
         self._server = server
         self._health = health
         self._streams = streams
@@ -109,10 +113,14 @@ class GrpcServer:
         """
         self._health.set_serving(serving=False)
         self._streams.end()
+        if self._token is not None:
+            await self._token.stop_accepting()
         if self._join is not None:
             await self._join.close(0)
         await self._local.close(grace_s)
         await self._server.stop(grace_s)
+        if self._token is not None:
+            self._token.close()
 
 
 async def serve(  # noqa: PLR0913 - what a server is made of, each by name
@@ -165,16 +173,19 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, new)
     _add_health_and_reflection(server, health)
     joins, by_token = _add_certificates(server, settings, role_of, view, signer)
-    address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
+    tls = tls or ServerTls.of(settings)
+    port = bind(server, settings.grpc_listen, "grpc_listen", tls)
+    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
+    token = _open_token_port(server, settings, tls, limits, tasks)
     await server.start()
-    join = await serve_join(settings, joins, StatusInterceptor(by_token, *checks), tls)
+    join = await serve_join(
+        settings, joins, StatusInterceptor(by_token, *checks), tls, limits, tasks
+    )
     local = LocalServer(
         methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
     )
     await local.listen(settings)
-    return GrpcServer(
-        server, address, health, streams, token_address=token_address, join=join, local=local
-    )
+    return GrpcServer(server, address, health, streams, token=token, join=join, local=local)
 
 
 def _make_server(settings: Settings, edge: StatusInterceptor) -> grpc.aio.Server:
@@ -240,17 +251,29 @@ def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) 
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
 
 
-def _bind(server: grpc.aio.Server, settings: Settings, tls: ServerTls | None) -> tuple[str, str]:
-    """Bind the ports; return the address to publish, and that for clients with a token."""
-    port = bind(server, settings.grpc_listen, "grpc_listen", tls)
-    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
-    if not settings.token_listen:
-        return address, ""
+def _open_token_port(
+    server: grpc.aio.Server,
+    settings: Settings,
+    tls: ServerTls | None,
+    limits: ClientLimits,
+    tasks: asyncio.TaskGroup | None,
+) -> OpenPort | None:
+    """Bind the port of clients with a token, if there is one, and accept in ``tasks``."""
+    if not settings.token_listen or tls is None or tasks is None:
+        return None
     # gRPC for Python demands certificates of all clients of a port or asks none of them for one.
     # So clients that have a token instead have a port of their own.
-    listen = settings.token_listen
-    token_port = bind(server, listen, "token_listen", tls, clients_authenticate=False)
-    return address, advertised_address(listen, "", token_port)
+    opened = open_port(
+        settings.token_listen,
+        "token_listen",
+        inner_port=server.add_insecure_port(f"{LOOPBACK}:0"),
+        tls=tls,
+        limits=limits,
+        connections_max=connections_max(TOKEN_SHARE),
+        tasks=tasks,
+    )
+    opened.start(tasks)
+    return opened
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mgr.access.table import Access
 from mgr.argument.descriptor import Signature
+from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -238,6 +239,7 @@ class Manager:
         self.ledger = ledger
         self.view = View()
         self.clock = Shifted()
+        self.limits = ClientLimits(self.clock.now)
         self.gate = Gate(self.clock, self.view.leader)
         self.role = Standby(self.view)
         self.server = None
@@ -251,6 +253,7 @@ class Manager:
             gate=self.gate,
             clock=self.clock,
             incarnation=f"{self.name}-1",
+            limits=self.limits,
             tls=tls,
             tasks=tasks,
             signer=signer,
@@ -330,19 +333,35 @@ class Cluster:
         return role
 
 
+class Tasks:
+    """Stands for a task group, which a fixture cannot enter and leave in different tasks."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def create_task(self, work, name=None):
+        self.tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+        return self.tasks[-1]
+
+    def end(self):
+        for task in self.tasks:
+            task.cancel()
+
+
 @contextlib.asynccontextmanager
 async def cluster(*names, **settings):
     """Run managers of these names; none leads yet."""
-    ledger = Ledger()
+    ledger, tasks = Ledger(), Tasks()
     managers = [Manager(name, ledger) for name in names]
     try:
         for manager in managers:
-            await manager.start(**settings)
+            await manager.start(**{"tasks": tasks, **settings})
         yield Cluster(managers)
     finally:
         for manager in managers:
             if manager.server:
                 await manager.server.close(0)
+        tasks.end()
 
 
 async def until(condition):

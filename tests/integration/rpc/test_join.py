@@ -42,7 +42,7 @@ from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from mgr.store.memory import MemoryStore
 from mgr.tls import PASSPHRASE_FILE, Tls
-from tests.integration.rpc.cluster import cluster, until
+from tests.integration.rpc.cluster import Tasks, cluster, until
 from tests.support.clock import ManualClock
 from tests.support.leading import lead
 
@@ -69,20 +69,6 @@ def write_client(authority, folder, name="ops", lifetime=DAY):
     (folder / "ca.crt").write_text(authority.certificate)
     write_file(folder / "client.pem", pem, mode=PRIVATE)
     return Tls.from_folder(str(folder))
-
-
-class Mirrors:
-    """Stands for a task group, which a fixture cannot enter and leave in different tasks."""
-
-    def __init__(self):
-        self.tasks = []
-
-    def create_task(self, work):
-        self.tasks.append(asyncio.get_running_loop().create_task(work))
-
-    def end(self):
-        for task in self.tasks:
-            task.cancel()
 
 
 class Refusals:
@@ -131,8 +117,8 @@ async def signing(tmp_path):
         "join_listen": "127.0.0.1:0",
         "tls": tls,
     }
-    mirrors = Mirrors()
-    term = await lead(MemoryStore(clock := ManualClock()), clock, mirrors)
+    tasks = Tasks()
+    term = await lead(MemoryStore(clock := ManualClock()), clock, tasks)
     async with cluster("a", "b", **settings) as two:
         record = AuthorityRecord(
             certificate=authority.certificate, sealed_key=authority.seal(PASSPHRASE)
@@ -145,7 +131,7 @@ async def signing(tmp_path):
             two[name].view.rights.set({"host.x": "profile daemon", "ops": "allow *"})
         two.promote("a", 5).issuer = issuer
         yield Signing(two, issuer, authority, tmp_path, tls)
-    mirrors.end()
+    tasks.end()
 
 
 async def test_a_daemon_joins_by_token_and_then_with_its_certificate(signing, tmp_path):

@@ -28,8 +28,8 @@ from mgr.rpc.v1.certificate_pb2 import RenewRequest, SignRequest
 from mgr.rpc.v1.certificate_pb2_grpc import CertificateServiceStub
 from mgr.store.memory import MemoryStore
 from mgr.tls import PASSPHRASE_FILE, Tls
-from tests.integration.rpc.cluster import KEYS, Cluster, Ledger, Manager
-from tests.integration.rpc.test_join import Mirrors, write_client
+from tests.integration.rpc.cluster import KEYS, Cluster, Ledger, Manager, Tasks
+from tests.integration.rpc.test_join import write_client
 from tests.support.clock import ManualClock
 from tests.support.leading import lead
 
@@ -48,7 +48,7 @@ class Signers:
         self.signers = {}
         self.managers = Cluster([Manager(name, Ledger()) for name in "abc"])
 
-    async def start(self):
+    async def start(self, tasks):
         record = AuthorityRecord(
             certificate=self.authority.certificate, sealed_key=self.authority.seal(PASSPHRASE)
         )
@@ -72,6 +72,7 @@ class Signers:
                 tls_ca=tls.current.ca_file,
                 join_listen="127.0.0.1:0",
                 tls=tls,
+                tasks=tasks,
                 signer=self.signers[name],
             )
         self.managers["b"].signs = True
@@ -109,14 +110,14 @@ class Signers:
 
 @pytest.fixture
 async def signers(tmp_path):
-    mirrors = Mirrors()
-    term = await lead(MemoryStore(clock := ManualClock()), clock, mirrors)
+    tasks = Tasks()
+    term = await lead(MemoryStore(clock := ManualClock()), clock, tasks)
     made = Signers(tmp_path, term)
     async with contextlib.AsyncExitStack() as ends:
-        ends.callback(mirrors.end)
+        ends.callback(tasks.end)
         for manager in made.managers.managers.values():
             ends.push_async_callback(lambda m=manager: m.server.close(0))
-        await made.start()
+        await made.start(tasks)
         yield made
 
 

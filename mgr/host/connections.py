@@ -1,4 +1,6 @@
-"""Accepts connections of the HTTP port and limits how many there are and how long they idle.
+"""Accepts connections of a port and limits how many there are and how long they idle.
+
+Used for HTTP and for the gRPC ports of clients without a certificate.
 
 A new connection is always accepted. If there are too many, in all or from its address, the oldest
 one without a complete request is closed for it. So a probe is answered beside any number of slow
@@ -16,7 +18,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
+from mgr.addresses import split_address
 from mgr.client_limits import ClientLimits
+from mgr.errors import CannotListenError
 
 HEAD_S: Final = 5.0
 """Time from the beginning of a request (for the first one: of the connection) to the end of its
@@ -71,13 +75,16 @@ class ConnectionTable:
         *,
         connections_max: int,
         address_max: int,
+        port: str = "http",
     ) -> None:
         """Keep ``connections_max`` connections at most, ``address_max`` of one address.
 
-        ``now`` returns the loop's time; closed connections are reported to ``limits``.
+        ``now`` returns the loop's time; closed connections are reported to ``limits``, by names
+        that begin with ``port``.
         """
         self._now = now
         self._limits = limits
+        self._port = port
         self._connections_max = connections_max
         self._address_max = address_max
         # By address; dictionaries keep the order in which connections began to wait.
@@ -97,9 +104,9 @@ class ConnectionTable:
         """
         limit, crowded = "", address
         if self._counts.get(address, 0) >= self._address_max:
-            limit = "http_address_connections"
+            limit = f"{self._port}_address_connections"
         elif self._total >= self._connections_max:
-            limit, crowded = "http_connections", self._most_waiting()
+            limit, crowded = f"{self._port}_connections", self._most_waiting()
         if limit:
             self._limits.reached(limit, crowded or address)
             if not self._close_oldest(crowded):
@@ -126,13 +133,16 @@ class ConnectionTable:
         if connection.state is State.WAITING:
             connection.deadline_s = min(connection.deadline_s, self._now() + HEAD_S)
 
-    def begin_answer(self, connection: Connection) -> None:
-        """Note that the head of a request is complete: the connection is not closed for others."""
+    def begin_answer(self, connection: Connection, limit_s: float = ANSWER_S) -> None:
+        """Note that the head of a request is complete: the connection is not closed for others.
+
+        Its answer may take ``limit_s``.
+        """
         if connection.state is State.WAITING:
             self._leave(connection)
             connection.state = State.SERVED
             self._served.add(connection)
-        connection.deadline_s = self._now() + ANSWER_S
+        connection.deadline_s = self._now() + limit_s
 
     def end_answer(self, connection: Connection) -> None:
         """Note that the answer is complete: the connection waits for the next request."""
@@ -151,13 +161,23 @@ class ConnectionTable:
                 self._close(connection)
         for connection in tuple(self._served):
             if connection.deadline_s <= now_s:
-                self._limits.reached("http_answer_time", connection.address)
-                self._close(connection)
+                self.refuse(connection, "answer_time")
+
+    def refuse(self, connection: Connection, limit: str) -> None:
+        """Close a connection that reached ``limit``, which is counted by the port's name."""
+        self._limits.reached(f"{self._port}_{limit}", connection.address)
+        self._close(connection)
+
+    def close_all(self) -> None:
+        """Close every connection."""
+        waiting = [each for queue in self._waiting.values() for each in queue]
+        for connection in (*waiting, *self._served):
+            self._close(connection)
 
     def close_oldest(self) -> None:
         """Close the oldest waiting connection, for the system has no file descriptors left."""
         crowded = self._most_waiting()
-        self._limits.reached("http_descriptors", crowded)
+        self._limits.reached(f"{self._port}_descriptors", crowded)
         self._close_oldest(crowded)
 
     def _close_oldest(self, address: str) -> bool:
@@ -181,6 +201,33 @@ class ConnectionTable:
         del waiting[connection]
         if not waiting:
             del self._waiting[connection.address]
+
+
+def listen_at(listen: str, setting: str, backlog: int) -> socket.socket:
+    """Return a socket that listens at ``listen``, ``host:port``, the value of ``setting``.
+
+    Raises:
+        CannotListenError: The address cannot be bound; the message names it.
+
+    """
+    host, port = split_address(listen, setting)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListenError(f"{setting}: {listen}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Listen before anything accepts: clients then wait in the backlog and are not refused.
+        listener.listen(backlog)
+        listener.settimeout(0)
+    except OSError as error:
+        listener.close()
+        raise CannotListenError(f"{setting}: cannot listen on {listen}: {error.strerror}") from None
+    return listener
 
 
 class Acceptor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mgr.client_limits import ClientLimits
-from mgr.http.connections import ANSWER_S, HEAD_S, IDLE_S, ConnectionTable
+from mgr.host.connections import ANSWER_S, HEAD_S, IDLE_S, ConnectionTable
 
 
 class Transport:
