@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -263,15 +264,21 @@ class BackEnd(Orchestrator):
         """Remove a host on which nothing is left; with ``force`` or ``offline`` in any case."""
         with self._lock:
             record = self._desired.host(host)
-            left = [
+            left = {
                 slot.daemon(each.name)
                 for each in self._desired.services.values()
                 for slot in each.slots
                 if slot.host == host
-            ]
+            }
+            if (report := self._observer.report(host)) is not None:
+                left |= report.daemons.keys()  # drained ones stay until they are replaced
             if left and not (force or offline):
+                first = f"wait: 'orch ps {host}' shows them"
+                first = first if record.draining else f"run 'orch host drain {host}' first"
                 raise OrchestratorError(
-                    f"{host} has {len(left)} daemons: run 'orch host drain {host}' first", -16
+                    f"{host} has {len(left)} daemons, {min(left)} among them: {first}; "
+                    "--force if the host is gone for good",
+                    -errno.EBUSY,
                 )
             excluded = msgspec.structs.replace(record, draining=False, excluded=True)
             self._desired.store_hosts({host: excluded})

@@ -23,12 +23,14 @@ from .reconciler import Host, HostState, Plan
 from .records import ServiceRecord
 from .specification import Specification
 
+_UNKNOWN: Final = DaemonDescriptionStatus.unknown
 _STATUS: Final = {
     "ready": DaemonDescriptionStatus.running,
     "unready": DaemonDescriptionStatus.error,
     "failed": DaemonDescriptionStatus.error,
     "starting": DaemonDescriptionStatus.starting,
     "stopped": DaemonDescriptionStatus.stopped,
+    "removing": DaemonDescriptionStatus.stopped,
 }
 
 
@@ -84,13 +86,14 @@ def daemons(
         last = report(host.name)
         for name, each in host.daemons.items():
             silent = host.state is not HostState.READY
+            status = _UNKNOWN if silent else _STATUS.get(each.state, _UNKNOWN)
             known = services.get(each.service)
             found[name] = DaemonDescription(
                 daemon_type=each.service,
                 daemon_id=name.removeprefix(f"{each.service}."),
                 hostname=host.name,
                 service_name=each.service,
-                status=DaemonDescriptionStatus.unknown if silent else _STATUS[each.state],
+                status=status,
                 status_desc="host is silent" if silent else each.state,
                 version=each.revision,
                 container_image_name="" if known is None else known.target.spec.image,

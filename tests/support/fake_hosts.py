@@ -16,6 +16,7 @@ class FakeHosts:
     Attributes:
         bad: Programs of which every daemon fails.
         deaf: Hosts that orders do not reach.
+        slow: Hosts on which what is removed does not end.
         refuses: What a host answers to each order; empty: it carries it out.
         orders: Each order that arrived: host, key, action, daemon, revision.
 
@@ -23,7 +24,7 @@ class FakeHosts:
 
     def __init__(self, names):
         self.daemons = {name: {} for name in names}
-        self.bad, self.deaf, self.refuses = set(), set(), {}
+        self.bad, self.deaf, self.slow, self.refuses = set(), set(), set(), {}
         self.orders, self.configs = [], []
         self._version = self.messages = 0
 
@@ -73,7 +74,9 @@ class FakeHosts:
 
     def _apply(self, name, order):
         daemon, there = order["daemon"], self.daemons[name]
-        if order["action"] == "remove":
+        if order["action"] == "remove" and name in self.slow:
+            there[daemon][2] = "removing"
+        elif order["action"] == "remove":
             there.pop(daemon, None)
         elif order["action"] == "stop":
             there[daemon][2] = "stopped"

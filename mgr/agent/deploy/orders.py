@@ -20,7 +20,14 @@ from mgr.agent.deploy.containers import Containers
 from mgr.agent.deploy.processes import Processes
 from mgr.agent.deploy.settings import DeploySettings
 from mgr.agent.deploy.state import Record, StateFile
-from mgr.agent.deploy.supervisor import STARTING, Supervised, Supervisor
+from mgr.agent.deploy.supervisor import (
+    FAILED,
+    REMOVING,
+    STARTING,
+    STOPPED,
+    Supervised,
+    Supervisor,
+)
 from mgr.agent.deploy.systemd import BOOTED, TransientUnits
 from mgr.client.daemon.handlers import CommandOrigin
 from mgr.client.daemon.program import Program
@@ -154,7 +161,8 @@ class Orders:
         daemons = self._state.daemons
         record = daemons.get(order.daemon)
         if order.action == "remove":
-            daemons.pop(order.daemon, None)
+            if record is not None:
+                record.removed = True
         elif order.action == "stop":
             if record is not None:
                 record.running = False
@@ -164,7 +172,8 @@ class Orders:
                 self._check_room(order.daemon)
                 daemons[order.daemon] = Record(config=order.config, revision=order.revision)
             else:
-                record.config, record.revision, record.running = order.config, order.revision, True
+                record.config, record.revision = order.config, order.revision
+                record.running, record.removed = True, False
 
     def _check_room(self, daemon: str) -> None:
         count = len(self._state.daemons)
@@ -176,11 +185,11 @@ class Orders:
 
     def _begin(self, order: Order) -> None:
         if order.action == "deploy":
-            daemon = self._supervisor.add(order.daemon)
             record = self._state.daemons.get(order.daemon)
-            if record is None:
-                return  # a later order of the same message removes it
-            if record.began == record.revision and daemon.state not in {"stopped", "failed"}:
+            if record is None or record.removed:
+                return  # another order removes it: of the same message, or of an earlier one
+            daemon = self._supervisor.add(order.daemon)
+            if record.began == record.revision and daemon.state not in {STOPPED, FAILED, REMOVING}:
                 return  # it runs, or is being started
             daemon.expect(STARTING)
         elif (known := self._supervisor.daemons.get(order.daemon)) is not None:

@@ -27,6 +27,7 @@ class Record(msgspec.Struct, kw_only=True):
     Attributes:
         revision: What it is to be.
         running: Whether it is to run; stopped daemons stay known.
+        removed: It is to go; it stays known until nothing is left of it.
         pid: The process that runs, 0 if none is known.
         ticks: When that process started, in the kernel's ticks: tells it from a later one.
         began: The revision that was started last.
@@ -37,6 +38,7 @@ class Record(msgspec.Struct, kw_only=True):
     config: DaemonConfig
     revision: str
     running: bool = True
+    removed: bool = False
     pid: int = 0
     ticks: int = 0
     began: str = ""

@@ -25,6 +25,7 @@ READY: Final = "ready"
 UNREADY: Final = "unready"
 FAILED: Final = "failed"
 STOPPED: Final = "stopped"
+REMOVING: Final = "removing"
 FAILURES_MAX: Final = 3
 """A daemon has failed after so many failures in a row; it is started again all the same."""
 STABLE_S: Final = 10.0
@@ -67,11 +68,11 @@ class Supervised:
 
     async def supervise(self) -> None:
         """Bring the daemon into its wanted state, again and again, until it is removed."""
-        while True:
+        records = self._supervisor.state.daemons
+        while (record := records.get(self.name)) is not None:
             self._wake.clear()
             try:
-                if await self._step():
-                    return
+                await self._step(record)
             except Exception as error:
                 # Whatever it is, it must not end the supervision of the others.
                 if not isinstance(error, OSError | RuntimeError):
@@ -80,30 +81,29 @@ class Supervised:
                 self._looked, self._running = False, None
                 await self._fail(str(error))
 
-    async def _step(self) -> bool:
-        record = self._supervisor.state.daemons.get(self.name)
-        if not self._looked and record is not None:
+    async def _step(self, record: Record) -> None:
+        if record.removed:
+            self._set(REMOVING, "")
+        if not self._looked:
             await self._find(record)
         running = self._running
-        if running is not None and (
-            record is None or not record.running or running.revision != record.revision
-        ):
+        wanted = record.running and not record.removed
+        if running is not None and not (wanted and running.revision == record.revision):
             await running.stop(self._unit.config.stop_s if self._unit else PAUSE_S_MAX)
             self._running = running = None
-        if record is None:
-            await self._clean()
-            return True
+        if record.removed:
+            await self._remove(record)
+            return
         if not record.running:
             self._set(STOPPED, "")
             await self._wake.wait()
-            return False
+            return
         if running is None:
             await self._start(record)
         if how := await self._watch(record):
             self._running = None
             self.restarts += 1
             await self._fail(how)
-        return False
 
     async def _find(self, record: Record) -> None:
         """Find what was started: by an agent before this one, or before trouble with its engine."""
@@ -198,10 +198,14 @@ class Supervised:
             self.state, self.detail = state, detail
             self._supervisor.changed()
 
-    async def _clean(self) -> None:
+    async def _remove(self, record: Record) -> None:
+        """Remove what is left of it, unless it is wanted again meanwhile."""
         if self._unit is not None:
             await self._supervisor.runtimes[self._unit.config.kind].clean(self._unit)
-        shutil.rmtree(self._supervisor.folder / self.name, ignore_errors=True)
+        if record.removed:
+            shutil.rmtree(self._supervisor.folder / self.name, ignore_errors=True)
+            del self._supervisor.state.daemons[self.name]
+            self._supervisor.state.save()
 
 
 class Supervisor:
@@ -241,10 +245,7 @@ class Supervisor:
         return found
 
     async def _supervise(self, daemon: Supervised) -> None:
-        while True:
-            await daemon.supervise()
-            if daemon.name not in self.state.daemons:
-                break  # otherwise it was deployed again while it was removed
+        await daemon.supervise()
         del self.daemons[daemon.name]
         self.changed()
 

@@ -258,6 +258,42 @@ async def test_what_runs_goes_on_without_the_agent_and_is_found_again(folder):
         assert not process.marked("HOME", str(folder / "web.h-0"))
 
 
+async def test_a_removal_is_finished_by_the_next_agent(folder):
+    """Until nothing of it is left, it is reported; then it may be deployed again."""
+    stays = 'trap "" TERM; echo start >> ../../starts; while :; do sleep 100; done'
+    async with Agent(folder) as agent:
+        await agent.run(deploy(script=stays, stop_s=100))
+        await agent.reaches("web.h-0", "ready")
+        await agent.run(order("remove"))
+        await agent.reaches("web.h-0", "removing")
+        assert process.marked("HOME", str(folder / "web.h-0"))
+    state = folder / "state.json"
+    content = json.loads(state.read_text())
+    content["daemons"]["web.h-0"]["config"]["stop_s"] = 0.2
+    state.write_text(json.dumps(content))
+
+    async with Agent(folder) as agent:
+        await agent.without("web.h-0")
+        assert not process.marked("HOME", str(folder / "web.h-0"))
+        assert json.loads(state.read_text())["daemons"] == {}
+        await agent.run(deploy(key="3"))
+        await agent.reaches("web.h-0", "ready")
+        await agent.started(2)
+
+
+async def test_what_is_wanted_again_while_it_is_removed_comes_back(folder):
+    """The old process ends before the new one begins."""
+    stays = 'trap "" TERM; echo start >> ../../starts; while :; do sleep 100; done'
+    async with Agent(folder) as agent:
+        await agent.run(deploy(script=stays, stop_s=0.5))
+        await agent.reaches("web.h-0", "ready")
+        before = process.marked("HOME", str(folder / "web.h-0"))
+        await agent.run(order("remove"), deploy(key="3", revision="2"))
+        assert (await agent.reaches("web.h-0", "ready"))[1] == "2"
+        assert all(map(process.gone, before))
+        await agent.started(2)
+
+
 async def test_a_revision_that_changed_while_no_agent_ran_is_replaced(folder):
     """The old process ends before the new one begins."""
     async with Agent(folder) as agent:

@@ -153,3 +153,41 @@ def test_a_service_that_is_only_scaled_goes_on_running(it):
     it.apply(placement={"count": 3})
     assert it.hosts.all() == dict.fromkeys(("web.a-0", "web.b-0", "web.c-0"), "1 ready")
     assert it.service()["state"] == "stable"
+
+
+def test_what_is_removed_is_there_until_its_host_says_that_it_is_gone(it):
+    """Its service and its host as well; a word of a newer agent is shown as it is."""
+    it.apply(placement={"hosts": ["b"]})
+    it.hosts.slow = {"b"}
+    it.orch("host drain b")
+    it.orch("rm web")
+
+    assert it.service()["state"] == "removing"
+    assert "removing" in it.orch("ps")
+    assert "web.b-0" in it.orch("host rm b", retval=-errno.EBUSY)
+    it.hosts.daemons["b"]["web.b-0"][2] = "dreaming"
+    it.hosts.report("b")
+    it.settle()
+    assert "dreaming" in it.orch("ps")
+
+    it.hosts.daemons["b"].clear()
+    it.hosts.report("b")
+    it.settle()
+    assert it.orch("ls") == "No services reported"
+    it.orch("host rm b")
+
+
+def test_a_host_whose_daemons_have_nowhere_to_go_is_not_removed(it):
+    """No more are given up than may be down; with force the rest is the operator's."""
+    it.apply(placement={"hosts": ["a", "b"], "count": 2}, max_unavailable=1)
+    it.orch("host drain a")
+    it.orch("host drain b")
+    assert it.hosts.all() == {"web.b-0": "1 ready"}
+    assert "2 daemons have no host" in str(it.host.context.health["ORCH_UNPLACED"])
+
+    why = it.orch("host rm b", retval=-errno.EBUSY)
+    assert "web.b-0 among them: wait: 'orch ps b'" in why
+    it.orch("host add b")
+    assert it.hosts.all() == {"web.b-0": "1 ready"}
+    it.orch("host rm b --force")
+    assert "b " not in it.orch("host ls")
