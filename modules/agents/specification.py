@@ -96,6 +96,8 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.kind == "container":
             if not self.image:
                 raise ValueError("a container needs an image")
+            if lines := [name for name, text in self.environment.items() if "\n" in text]:
+                raise ValueError(f"{lines[0]} in environment has several lines: put them in files")
         elif self.image:
             raise ValueError(f"a {self.kind} has no image")
         elif not self.command or not self.command[0].startswith("/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Final
@@ -12,6 +13,8 @@ from mgr.agent.program import run
 LIMIT_S: Final = 60.0
 """Starting a container may load its image first."""
 VARIABLES: Final = "environment"
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+"""systemd leaves a variable out whose value has one of them; tabs and ends of lines it takes."""
 
 
 async def checked(*command: str, limit_s: float = LIMIT_S) -> str:
@@ -36,14 +39,19 @@ async def checked(*command: str, limit_s: float = LIMIT_S) -> str:
 def write_variables(folder: Path, variables: Mapping[str, str], *, quoted: bool) -> Path:
     """Write a file of variables that only the agent's user may read; return its path.
 
+    It is ``quoted`` for systemd, and plain for a container engine.
+
     Raises:
-        RuntimeError: A value has more than one line, which the file cannot hold.
+        RuntimeError: A value cannot be in the file: one of several lines, unless it is quoted, or
+            one with a control character, if it is.
 
     """
     lines = []
     for name, value in variables.items():
-        if "\n" in value:
-            raise RuntimeError(f"variable {name}: more than one line")
+        if not quoted and "\n" in value:
+            raise RuntimeError(f"variable {name}: more than one line, which no container can get")
+        if quoted and CONTROL.search(value):
+            raise RuntimeError(f"variable {name}: a control character, which no unit can get")
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         lines.append(f'{name}="{escaped}"\n' if quoted else f"{name}={value}\n")
     path = folder / VARIABLES

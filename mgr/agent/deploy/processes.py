@@ -14,7 +14,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from mgr.agent.deploy.runtime import LOG, NAME_VARIABLE, PATH, Unit, last_lines
+from mgr.agent.deploy.runtime import LOG, NAME_VARIABLE, Unit, how_ended, last_lines
 
 PID_FILE: Final = "pid"
 KILLED_S: Final = 5.0
@@ -82,10 +82,7 @@ class Process:
             _, status = os.waitpid(self._pid, os.WNOHANG)
         except ChildProcessError:
             return "ended"  # started by an agent before this one: its status is not for us
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return f"exited with {code}"
+        return how_ended(os.waitstatus_to_exitcode(status))
 
 
 class Processes:
@@ -156,7 +153,7 @@ def _spawn(unit: Unit) -> int:
     return os.posix_spawn(
         SHELL,
         [*words, *unit.config.command],
-        {"PATH": PATH, "HOME": str(unit.folder), "LANG": "C.UTF-8", **unit.environment()},
+        unit.host_environment(),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, str(null), os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),

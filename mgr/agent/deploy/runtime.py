@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,20 @@ class Unit:
             NAME_VARIABLE: self.name,
             REVISION_VARIABLE: self.revision,
         }
+
+    def host_environment(self) -> Mapping[str, str]:
+        """Return all variables of a process of this host, whatever starts it."""
+        return {"PATH": PATH, "HOME": str(self.folder), "LANG": "C.UTF-8", **self.environment()}
+
+
+def how_ended(code: int) -> str:
+    """Return in words how a process ended: with an exit status, or ``-code`` is a signal."""
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"  # one of the real-time signals
 
 
 class Running(Protocol):

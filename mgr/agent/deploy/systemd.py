@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from mgr.agent.deploy.command_line import checked, write_variables
-from mgr.agent.deploy.runtime import FILES, LOG, Unit, last_lines
+from mgr.agent.deploy.runtime import FILES, LOG, Unit, how_ended, last_lines
 
 POLL_S: Final = 1.0
 RUNNING: Final = {"active", "activating", "deactivating", "reloading"}
 """States of a unit that has processes, or may have."""
+EXITED: Final = {0, os.CLD_EXITED}
+"""Values of ``ExecMainCode`` with which ``ExecMainStatus`` is no signal; 0: a unit that is gone."""
 BOOTED: Final = Path("/run/systemd/system")
 """There where systemd runs as the first process."""
 
@@ -36,9 +40,8 @@ class TransientUnit:
         while True:
             state = await _properties(self._name)
             if state.get("ActiveState") not in RUNNING:
-                how = f"exited with {state.get('ExecMainStatus', '?')}"
                 await _forget(self._name)
-                return how
+                return _how(state)
             await asyncio.sleep(POLL_S)
 
     async def stop(self, limit_s: float) -> None:
@@ -58,7 +61,7 @@ class TransientUnits:
     async def start(self, unit: Unit) -> TransientUnit:
         """See ``Runtime``."""
         name, config, folder = unit_name(unit.name), unit.config, unit.folder
-        variables = write_variables(folder, unit.environment(), quoted=True)
+        variables = write_variables(folder, unit.host_environment(), quoted=True)
         properties = [
             f"EnvironmentFile={variables}",
             f"WorkingDirectory={folder / FILES}",
@@ -106,10 +109,15 @@ class TransientUnits:
 
 
 async def _properties(name: str) -> dict[str, str]:
-    wanted = "--property=ActiveState,Description,ExecMainStatus"
+    wanted = "--property=ActiveState,Description,ExecMainCode,ExecMainStatus"
     text = await checked("systemctl", "show", wanted, name)
     pairs = (line.partition("=") for line in text.splitlines())
     return {key: value for key, _, value in pairs}
+
+
+def _how(state: Mapping[str, str]) -> str:
+    status = int(state.get("ExecMainStatus") or 0)
+    return how_ended(status if int(state.get("ExecMainCode") or 0) in EXITED else -status)
 
 
 async def _forget(name: str) -> None:

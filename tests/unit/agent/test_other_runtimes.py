@@ -11,7 +11,7 @@ import pytest
 from mgr.agent.deploy.command_line import checked, write_variables
 from mgr.agent.deploy.config import DaemonConfig, Resources
 from mgr.agent.deploy.containers import Containers, container_name
-from mgr.agent.deploy.runtime import FILES, Unit
+from mgr.agent.deploy.runtime import FILES, Unit, how_ended
 from mgr.agent.deploy.systemd import BOOTED, TransientUnits
 
 IMAGE = os.environ.get("MGR_TEST_IMAGE", "busybox")
@@ -103,10 +103,19 @@ async def test_a_command_that_fails_is_named_with_its_last_line():
 
 
 def test_variables_are_in_a_file_of_the_user(tmp_path):
-    """One line each, quoted for systemd."""
-    path = write_variables(tmp_path, {"A": 'x "y" \\', "B": ""}, quoted=True)
+    """Quoted for systemd, which takes several lines; a value that would get lost is refused."""
+    path = write_variables(tmp_path, {"A": 'x "y" \\', "B": "1\n\t2"}, quoted=True)
 
-    assert path.read_text() == 'A="x \\"y\\" \\\\"\nB=""\n'
+    assert path.read_text() == 'A="x \\"y\\" \\\\"\nB="1\n\t2"\n'
     assert path.stat().st_mode & 0o077 == 0
-    with pytest.raises(RuntimeError, match="more than one line"):
+    with pytest.raises(RuntimeError, match="variable A: a control character"):
+        write_variables(tmp_path, {"A": "x\ry"}, quoted=True)
+    with pytest.raises(RuntimeError, match="variable A: more than one line"):
         write_variables(tmp_path, {"A": "x\ny"}, quoted=False)
+
+
+def test_ends_are_in_words():
+    """A status, or the name of a signal; some signals have none."""
+    ends = [how_ended(code) for code in (0, 3, -9, -40)]
+
+    assert ends == ["exited with 0", "exited with 3", "killed by SIGKILL", "killed by signal 40"]

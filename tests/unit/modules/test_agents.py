@@ -276,6 +276,9 @@ def test_all_specifications_are_taken_or_none(it):
         json.dumps({**RUNS, "ports": [8080, 8080]}),
         json.dumps({**RUNS, "ports": [8080], "placement": {"count_per_host": 2}}),
         json.dumps({"service": "web", "kind": "container", "image": "a b"}),
+        json.dumps(
+            {"service": "web", "kind": "container", "image": "x", "environment": {"A": "1\n2"}}
+        ),
         json.dumps({"service": "web", "kind": "container", "image": "--privileged"}),
     ],
 )

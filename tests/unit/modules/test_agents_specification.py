@@ -39,7 +39,7 @@ FIELDS = st.fixed_dictionaries(
 )
 KINDS = st.one_of(
     st.fixed_dictionaries({"kind": st.sampled_from(["process", "systemd"]), "command": PROGRAMS}),
-    st.just({"kind": "container", "image": "web:1"}),
+    st.just({"kind": "container", "image": "web:1", "environment": {}}),
 )
 
 
@@ -47,7 +47,7 @@ KINDS = st.one_of(
 @given(kind=KINDS, fields=FIELDS)
 def test_what_the_manager_takes_an_agent_reads(kind, fields):
     """Every field arrives; a probe of each kind, too."""
-    [spec] = parse(json.dumps({"service": "web", **kind, **fields}))
+    [spec] = parse(json.dumps({"service": "web", **fields, **kind}))
     order = {
         "key": "1/1", "action": "deploy", "daemon": "web.a-0", "revision": "1",
         "config": spec.config({}),
