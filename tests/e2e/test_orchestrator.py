@@ -5,74 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import json
-import signal
 import sys
 
 import pytest
 
 from mgr.clock import CLOCK
-from mgr.errors import MgrError
 from tests.support import process
 from tests.support.agents import Hosts
-from tests.support.cluster import wait_for
-
-LIMIT_S = 240
-SLOW = {"etcd_timeout_s": 5}
-
-
-def wait(probe, what):
-    """Wait until ``probe`` is true; meanwhile there may be no active that answers."""
-
-    def patiently():
-        try:
-            return probe()
-        except MgrError:
-            return False
-
-    wait_for(patiently, what, LIMIT_S)
-
-
-class Orchestrated:
-    """A cluster and its hosts."""
-
-    def __init__(self, cluster, hosts):
-        self.cluster = cluster
-        self.hosts = hosts
-
-    def orch(self, *words, text="", retval=0):
-        """Run ``orch ...``; the answer's text."""
-        with self.cluster.client() as client:
-            answer = client.execute(["orch", *words], data=text.encode(), timeout_s=LIMIT_S)
-        assert answer.retval == retval, answer
-        return answer.text
-
-    def services(self):
-        """State by name."""
-        found = json.loads(self.orch("ls", "--format=json"))
-        return {each["service_name"]: each for each in found}
-
-    def daemons(self, service):
-        """Daemons by name."""
-        found = json.loads(self.orch("ps", f"--service_name={service}", "--format=json"))
-        return {each["daemon_name"]: each for each in found}
-
-    def arrived(self, **states):
-        """Wait until each service has arrived in its state, with all daemons."""
-
-        def probe():
-            found = self.services()
-            return all(
-                found.get(name, {}).get("state") == state
-                and found[name]["running"] == found[name]["size"]
-                for name, state in states.items()
-            )
-
-        wait(probe, f"services to be {states}")
-
-    def kill_active(self):
-        """``kill -9`` the worker of the active."""
-        self.cluster.active(LIMIT_S).signal(signal.SIGKILL, worker=True)
+from tests.support.orchestrated import SETTINGS, Orchestrated, wait
 
 
 @pytest.fixture
@@ -81,16 +21,13 @@ def orchestrated(start, tmp_path):
     with contextlib.ExitStack() as running:
 
         def started(count, names=("a", "b", "c")):
-            # Ten agents start on few cores: no manager is to be deposed for that.
-            cluster = start(names=names, profile="off", lease_ttl_s=20, watchdog_s=15, **SLOW)
-            cluster.settled(LIMIT_S)
-            cluster.enable("orchestrator", "agents")
-            cluster.run("config", "set", "mgr", "mgr/orchestrator/orchestrator", "agents")
-            hosts = running.enter_context(Hosts(count, cluster.hosts, tmp_path / "hosts"))
-            running.callback(lambda: sys.stderr.write(hosts.logs()))
+            cluster = start(names=names, **SETTINGS)
+            hosts = Hosts(count, cluster.hosts, tmp_path / "hosts")
             found = Orchestrated(cluster, hosts)
-            joined = lambda: len(json.loads(found.orch("host", "ls", "--format=json"))) == count  # noqa: E731
-            wait(joined, "every host to join")
+            found.enable()
+            running.enter_context(hosts)
+            running.callback(lambda: sys.stderr.write(hosts.logs()))
+            found.joined(count)
             return found
 
         yield started

@@ -23,8 +23,8 @@ read_every_s = 60
 log_format = "json"
 
 [deploy]
-kinds = ["process"]
-commands = ["/bin/sh"]
+kinds = {kinds}
+commands = {commands}
 folder = "{folder}"
 """
 PROGRAM = """\
@@ -38,6 +38,26 @@ while :; do sleep 1000 9>&- & wait $!; done
 """A daemon: it records each start, and whether another of its name runs on any host."""
 
 
+def settings_text(
+    ident: str,
+    managers: Sequence[str],
+    folder: Path | str,
+    *,
+    kinds: Sequence[str] = ("process",),
+    commands: Sequence[str] = ("/bin/sh",),
+) -> str:
+    """The settings of an agent that lets the managers deploy into ``folder``."""
+    lists = {"hosts": managers, "kinds": kinds, "commands": commands}
+    texts = {name: json.dumps(list(each)) for name, each in lists.items()}
+    return SETTINGS.format(id=ident, folder=folder, **texts)
+
+
+def lines_of(log: Path, message: str) -> list[dict[str, Any]]:
+    """The lines of an agent's log with this message."""
+    wanted = f'"message": "{message}"'
+    return [json.loads(each) for each in log.read_text().splitlines() if wanted in each]
+
+
 class Host:
     """One host."""
 
@@ -48,8 +68,7 @@ class Host:
         self.log = self.folder / "agent.log"
         self.settings = self.folder / "agent.toml"
         self.deployed = self.folder / "deploy"
-        text = SETTINGS.format(id=ident, hosts=json.dumps(list(managers)), folder=self.deployed)
-        self.settings.write_text(text)
+        self.settings.write_text(settings_text(ident, managers, self.deployed))
         self._agent: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -68,8 +87,7 @@ class Host:
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """The lines of the agent's log with this message."""
-        wanted = f'"message": "{message}"'
-        return [json.loads(each) for each in self.log.read_text().splitlines() if wanted in each]
+        return lines_of(self.log, message)
 
     def kill(self) -> None:
         """End the host: the agent and everything on it."""

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from mgr.addresses import is_loopback
 from mgr.client.blocking import Client
 from mgr.clock import CLOCK
-from mgr.errors import MgrError
+from mgr.errors import MgrError, ModuleNotReadyError, UnreachableError
 from tests.support import process
 
 T = TypeVar("T")
@@ -249,6 +249,22 @@ def wait_for(probe: Callable[[], T | None], what: str, timeout_s: float = 20) ->
         if CLOCK.now() > end:
             raise TimeoutError(f"waited {timeout_s} s for {what}")
         pause.wait(0.02)
+
+
+def until_answered(act: Callable[[], T], timeout_s: float) -> T:
+    """Do ``act`` again while nobody answers, or not yet: on a busy machine; nothing ran then.
+
+    Raises:
+        MgrError: That of the last time, after ``timeout_s``; another one at once.
+
+    """
+    end = process.deadline(timeout_s)
+    while True:
+        try:
+            return act()
+        except (UnreachableError, ModuleNotReadyError):
+            if CLOCK.now() > end:
+                raise
 
 
 def _signal_quietly(pid: int, number: signal.Signals) -> None:
