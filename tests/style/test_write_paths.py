@@ -80,6 +80,7 @@ def test_a_write_is_called_on_something_known():
 
     assert others == {
         # A registry of commands, schemas, the queue of a bridge, SQLite.
+        "self.registry",
         "schemas",
         "self.config.schemas",
         "self._jobs",
