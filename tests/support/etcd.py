@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -114,8 +115,9 @@ class Etcd:
         raise AssertionError(f"{self.name} does not listen: {self.log.read_text()[-2000:]}")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
+        """Send it a signal; one that was killed before, by another fault, gets none."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does (SIGSTOP)."""
