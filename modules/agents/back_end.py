@@ -173,18 +173,21 @@ class BackEnd(Orchestrator):
     @handle_orch_error
     def remove_daemons(self, names: Sequence[str]) -> list[str]:
         """Remove daemons; those of a service are placed again, strays are gone."""
-        answers = []
         with self._lock:
             lost = {n: host for host, each in self.strays().items() for n in each}
-            for name in names:
-                if name in lost:
-                    self._unwanted.add(Step(Action.REMOVE, lost[name], "", name))
-                else:
-                    record, slot = self._slot(name)
-                    self._desired.store_services({record.name: record.without([slot])})
-                answers.append(f"{name} is being removed")
+            # All are looked up before one is removed.
+            found = [(name, *self._slot(name)) for name in names if name not in lost]
+            self._unwanted |= {
+                Step(Action.REMOVE, lost[name], "", name) for name in names if name in lost
+            }
+            changed: dict[str, ServiceRecord] = {}
+            for name, record, slot in found:
+                # Placed again where it was, it is started again.
+                again = changed.get(record.name, record).restarted([name])
+                changed[record.name] = again.without([slot])
+            self._desired.store_services(changed)
         self._wake.set()
-        return answers
+        return [f"{name} is being removed" for name in names]
 
     def _slot(self, daemon: str) -> tuple[ServiceRecord, Slot]:
         for record in self._desired.services.values():

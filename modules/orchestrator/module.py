@@ -227,9 +227,12 @@ class Module(OrchestratorClientMixin, MgrModule):
         service_name: Optional[str] = None,  # noqa: UP045 - as commands are declared
         export: bool = False,  # noqa: FBT001, FBT002 - Ceph's
         format: str = "plain",  # noqa: A002 - Ceph's
+        refresh: bool = False,  # noqa: FBT001, FBT002 - Ceph's
     ) -> HandleCommandResult:
         """List services known to orchestrator; --export: as specifications to apply."""
-        found = raise_if_exception(self.describe_service(service_name=service_name))
+        found = raise_if_exception(
+            self.describe_service(service_name=service_name, refresh=refresh)
+        )
         if export:
             specs = [each.spec for each in found]
             return _text(show.formatted(specs, "yaml" if format == "plain" else format, ""))
@@ -244,10 +247,14 @@ class Module(OrchestratorClientMixin, MgrModule):
         hostname: Optional[str] = None,  # noqa: UP045 - as commands are declared
         _end_positional_: int = 0,  # noqa: ARG002 - ends what is positional
         service_name: Optional[str] = None,  # noqa: UP045 - as above
+        daemon_type: Optional[str] = None,  # noqa: UP045 - as above
         format: str = "plain",  # noqa: A002 - Ceph's
+        refresh: bool = False,  # noqa: FBT001, FBT002 - Ceph's
     ) -> HandleCommandResult:
         """List daemons known to orchestrator."""
-        found = raise_if_exception(self.list_daemons(service_name=service_name, host=hostname))
+        found = raise_if_exception(
+            self.list_daemons(service_name, daemon_type, None, hostname, refresh)
+        )
         return _text(
             show.formatted([each.to_json() for each in found], format, show.daemons(found))
         )

@@ -191,3 +191,14 @@ def test_a_host_whose_daemons_have_nowhere_to_go_is_not_removed(it):
     assert it.hosts.all() == {"web.b-0": "1 ready"}
     it.orch("host rm b --force")
     assert "b " not in it.orch("host ls")
+
+
+def test_daemons_are_removed_all_or_none(it):
+    """A name that nobody knows is said first; one that is placed where it was is started again."""
+    it.apply(placement={"hosts": ["a", "b"]})
+
+    assert "'web.c-0'" in it.orch("daemon rm web.a-0 web.b-0 web.c-0", retval=-errno.ENOENT)
+    assert it.hosts.all() == {"web.a-0": "1 ready", "web.b-0": "1 ready"}
+    it.orch("daemon rm web.a-0 web.b-0")
+    assert it.hosts.all() == {"web.a-0": "1.1 ready", "web.b-0": "1.1 ready"}
+    assert it.service()["state"] == "stable"
