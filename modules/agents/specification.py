@@ -96,8 +96,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.kind == "container":
             if not self.image:
                 raise ValueError("a container needs an image")
-            if lines := [name for name, text in self.environment.items() if "\n" in text]:
-                raise ValueError(f"{lines[0]} in environment has several lines: put them in files")
+            self._check_lines()
         elif self.image:
             raise ValueError(f"a {self.kind} has no image")
         elif not self.command or not self.command[0].startswith("/"):
@@ -117,6 +116,10 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if any("\0" in text for text in (*self.command, *probing, *self.environment.values())):
             raise ValueError("a NUL character: no program could get it")
         self._check_files()
+
+    def _check_lines(self) -> None:
+        if names := [name for name, text in self.environment.items() if "\n" in text]:
+            raise ValueError(f"{names[0]} in environment has several lines: put them in files")
 
     def _check_files(self) -> None:
         if sum(map(len, self.files.values())) > FILES_MAX:
