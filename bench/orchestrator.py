@@ -30,6 +30,7 @@ def _fleet() -> tuple[list[Service], list[Host]]:
             kind="process",
             placement=Placement(count=EACH, pattern="h*"),
             revision="1",
+            ports=frozenset({8000 + number}),
         )
         for number in range(SERVICES)
     ]

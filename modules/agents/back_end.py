@@ -25,10 +25,11 @@ from . import views
 from .clock import now
 from .desired import Desired
 from .observer import Observer
-from .reconciler import Action, Host, Plan, Slot, Step, plan
+from .reconciler import Host, plan
 from .records import HostRecord, ServiceRecord
 from .sender import Sender
 from .specification import InvalidSpecificationError, parse, specification
+from .steps import Action, Plan, Slot, Step
 
 UNPLACED: Final = "unplaced"
 """The step of a dry run that tells what cannot be done, and why."""

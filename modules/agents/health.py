@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from .reconciler import Host, HostState, Plan
+from .reconciler import Host, HostState
 from .records import ServiceRecord
+from .steps import Plan
 
 DETAIL_MAX: Final = 50
 

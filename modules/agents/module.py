@@ -28,9 +28,10 @@ from .back_end import BackEnd
 from .clock import now
 from .desired import Desired
 from .observer import KIND, Observer
-from .reconciler import Host, Plan, Step, plan, strays
+from .reconciler import Host, plan, strays
 from .records import Refusal, ServiceRecord
 from .sender import Answers, Sender
+from .steps import Plan, Step
 
 REFUSED_S: Final = 60.0
 """A step that a host refused is not ordered again for so long."""

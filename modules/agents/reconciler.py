@@ -23,12 +23,14 @@ keeps its slots and gets no steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from heapq import nsmallest
-from typing import Final, NamedTuple
+from typing import Final
+
+from .steps import Action, Plan, Slot, Step
 
 READY: Final = "ready"
 FAILED: Final = "failed"
@@ -46,35 +48,6 @@ class HostState(Enum):
     """Its agent does not report, for less than the grace, or the fleet is still coming back."""
     LOST = "lost"
     """Its agent has not reported for longer than the grace."""
-
-
-class Action(Enum):
-    """What an agent is to do."""
-
-    DEPLOY = "deploy"
-    STOP = "stop"
-    REMOVE = "remove"
-
-
-class Slot(NamedTuple):
-    """A place for one daemon of a service."""
-
-    host: str
-    number: int
-
-    def daemon(self, service: str) -> str:
-        """Return the name of the daemon in this slot."""
-        return f"{service}.{self.host}-{self.number}"
-
-
-class Step(NamedTuple):
-    """One order for the agent of a host; ``revision`` is empty unless something is deployed."""
-
-    action: Action
-    host: str
-    service: str
-    daemon: str
-    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +120,7 @@ class Service:
         stopped: Daemons that an operator stopped.
         held: No daemon is replaced by one of another revision.
         removed: All of its daemons are to go.
+        ports: What each of its daemons listens on: nobody else on its host can have them.
 
     """
 
@@ -160,47 +134,11 @@ class Service:
     max_unavailable: int = 1
     held: bool = False
     removed: bool = False
+    ports: frozenset[int] = frozenset()
 
     def wanted(self, daemon: str) -> str:
         """Return the revision that ``daemon`` is to have."""
         return self.revisions.get(daemon, self.revision)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is to be done for one service.
-
-    Attributes:
-        slots: Its slots from now on; to be stored before the steps are carried out.
-        steps: To be carried out now, in any order.
-        unplaced: Daemons for which there is no host.
-        failed: Daemons of the wanted revision that failed, with the reason.
-        ready: Daemons that are ready and of the wanted revision.
-        done: Nothing is left to do: every daemon is ready, of its revision and where it belongs.
-        unknown: Hosts that its placement names and nobody knows.
-        nowhere: It is to run on every host that fits, and none does.
-
-    """
-
-    slots: tuple[Slot, ...]
-    steps: tuple[Step, ...]
-    unplaced: int = 0
-    failed: Mapping[str, str] = field(default_factory=dict)
-    ready: int = 0
-    done: bool = False
-    unknown: tuple[str, ...] = ()
-    nowhere: bool = False
-
-    def short(self) -> str:
-        """Return why there are fewer daemons than wanted, empty if there are not."""
-        reasons = []
-        if self.unknown:
-            reasons.append(f"there is no host {', '.join(self.unknown)}")
-        if self.unplaced:
-            reasons.append(f"{self.unplaced} daemons have no host that fits")
-        elif self.nowhere and not self.unknown:
-            reasons.append("no host fits its placement")
-        return "; ".join(reasons)
 
 
 def plan(services: Iterable[Service], hosts: Iterable[Host]) -> dict[str, Plan]:
@@ -209,6 +147,7 @@ def plan(services: Iterable[Service], hosts: Iterable[Host]) -> dict[str, Plan]:
     ordered = sorted(services, key=lambda service: service.name)
     for service in ordered:
         fleet.count(service.slots)
+        fleet.hold_ports(service, service.slots)
     return {service.name: _plan(service, fleet) for service in ordered}
 
 
@@ -254,12 +193,32 @@ class _Fleet:
             for daemon, each in host.daemons.items():
                 self.of_service.setdefault(each.service, {})[daemon] = host, each
         self._fitting: dict[tuple[Placement, str], tuple[Host, ...]] = {}
+        self._ports: dict[int, dict[str, set[str]]] = {}
 
     def count(self, slots: Iterable[Slot], by: int = 1) -> None:
         """Count the daemons of each host."""
         for slot in slots:
             if slot.host in self.load:
                 self.load[slot.host] += by
+
+    def hold_ports(self, service: Service, slots: Iterable[Slot]) -> None:
+        """Note who has the service's ports: those in ``slots``, and those that run."""
+        if service.ports:
+            present = self.of_service.get(service.name, {}).values()
+            held = {slot.host for slot in slots}.union(host.name for host, _ in present)
+            for port in service.ports:
+                owners = self._ports.setdefault(port, {})
+                for host in held:
+                    owners.setdefault(host, set()).add(service.name)
+
+    def ports_taken(self, service: Service) -> set[str]:
+        """Return the hosts on which another service has a port of ``service``."""
+        return {
+            host
+            for port in service.ports
+            for host, owners in self._ports.get(port, {}).items()
+            if owners != {service.name}
+        }
 
     def fitting(self, service: Service) -> tuple[Host, ...]:
         """Return the hosts on which daemons of ``service`` may be, by name.
@@ -280,9 +239,11 @@ class _Fleet:
 
 
 def _plan(service: Service, fleet: _Fleet) -> Plan:
-    slots, unplaced = ((), 0) if service.removed else _limited(service, fleet)
+    taken = set() if service.removed else _taken(service, fleet)
+    slots, unplaced = ((), 0) if service.removed else _limited(service, fleet, taken)
     fleet.count(service.slots, -1)
     fleet.count(slots)
+    fleet.hold_ports(service, slots)
     present = fleet.of_service.get(service.name, {})
     work = _Work(service, slots, unplaced, present, fleet.hosts)
     steps = (*work.missing(), *work.outdated(), *work.surplus())
@@ -309,15 +270,26 @@ def _plan(service: Service, fleet: _Fleet) -> Plan:
         if not service.removed
         else (),
         nowhere=not service.removed and service.placement.count is None and not slots,
+        taken=tuple(sorted(taken)) if unplaced or service.placement.count is None else (),
     )
 
 
 # -- where ------------------------------------------------------------------------------------
 
 
-def _limited(service: Service, fleet: _Fleet) -> tuple[tuple[Slot, ...], int]:
+def _taken(service: Service, fleet: _Fleet) -> set[str]:
+    """Return the hosts on which another service has its ports, but for those where it is."""
+    if not (taken := fleet.ports_taken(service)):
+        return taken
+    fitting = {host.name for host in fleet.fitting(service)}
+    return taken & fitting - {slot.host for slot in service.slots}
+
+
+def _limited(
+    service: Service, fleet: _Fleet, taken: Container[str]
+) -> tuple[tuple[Slot, ...], int]:
     """Return slots as ``_place`` does, at most ``SLOTS_MAX``: those that were there first."""
-    slots, unplaced = _place(service, fleet)
+    slots, unplaced = _place(service, fleet, taken)
     if len(slots) <= SLOTS_MAX:
         return slots, unplaced
     before = set(service.slots)
@@ -325,10 +297,10 @@ def _limited(service: Service, fleet: _Fleet) -> tuple[tuple[Slot, ...], int]:
     return tuple(sorted(chosen)), unplaced + len(slots) - SLOTS_MAX
 
 
-def _place(service: Service, fleet: _Fleet) -> tuple[tuple[Slot, ...], int]:
+def _place(service: Service, fleet: _Fleet, taken: Container[str]) -> tuple[tuple[Slot, ...], int]:
     """Return the slots, and the number of daemons for which there is none."""
     placement = service.placement
-    fitting = {host.name: host for host in fleet.fitting(service)}
+    fitting = {host.name: host for host in fleet.fitting(service) if host.name not in taken}
     kept = [
         slot
         for slot in sorted(set(service.slots))

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from .reconciler import FAILED, Daemon, Plan, Service, Slot
+from .reconciler import FAILED, Daemon, Service
 from .specification import Specification
+from .steps import Plan, Slot
 
 Phase = Literal["updating", "stable", "failed", "rolled_back"]
 SERVICE: Final = "service/"
@@ -89,6 +90,7 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
             max_unavailable=spec.max_unavailable,
             held=self.held,
             removed=self.removed,
+            ports=frozenset(spec.ports),
         )
 
     def applied(self, spec: Specification) -> ServiceRecord:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from .reconciler import Action, Step
+from .steps import Action, Step
 
 HOSTS_MAX: Final = 64
 """Messages under way at a time: the manager has room for commands of other modules as well."""

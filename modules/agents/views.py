@@ -19,9 +19,10 @@ from mgr_orchestrator import (
 )
 
 from .observer import Report
-from .reconciler import Host, HostState, Plan
+from .reconciler import Host, HostState
 from .records import ServiceRecord
 from .specification import Specification
+from .steps import Plan
 
 _UNKNOWN: Final = DaemonDescriptionStatus.unknown
 _STATUS: Final = {

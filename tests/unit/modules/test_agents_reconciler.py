@@ -12,17 +12,16 @@ from modules.agents.reconciler import (
     FAILED,
     READY,
     STOPPED,
-    Action,
     Daemon,
     Host,
     HostState,
     Placement,
     Service,
-    Slot,
     plan,
     states,
     strays,
 )
+from modules.agents.steps import Action, Slot
 
 NAMES = [f"h{number}" for number in range(6)]
 LABELS = ["fast", "rack1"]
@@ -324,6 +323,43 @@ def test_daemons_go_where_the_fewest_are():
     made = plan([busy, web(placement=Placement(count=1))], [ready("a"), ready("b")])
 
     assert made["web"].slots == (Slot("b", 0),)
+
+
+def test_a_port_is_had_by_one_service_of_a_host():
+    """Who has it keeps it, without a slot while it runs; another one comes when it is free."""
+    fleet, port = [ready("a"), ready("b"), ready("c")], frozenset({80})
+    old = web(ports=port, slots=(Slot("a", 0), Slot("b", 0)), placement=Placement(count=2))
+    new = web(name="again", ports=port)
+    some = web(name="some", ports=port, placement=Placement(count=2))
+    made = plan([new, old], fleet)
+    assert made["web"].slots == old.slots
+    assert made["again"].slots == (Slot("c", 0),)
+    assert made["again"].short() == "another service has its ports on a and 1 more"
+    made = plan([some, old, replace(new, slots=(Slot("c", 0),))], fleet)
+    assert (made["some"].slots, made["some"].unplaced) == ((), 2)
+    assert "2 daemons have no host that fits; another service has" in made["some"].short()
+
+    running = [ready("a", "web.a-0"), ready("b"), ready("c")]
+    made = plan([new, replace(old, slots=(), removed=True)], running)
+    assert made["again"].slots == (Slot("b", 0), Slot("c", 0))
+    made = plan([new, replace(old, slots=(), removed=True)], fleet)
+    assert [slot.host for slot in made["again"].slots] == ["a", "b", "c"]
+    assert made["again"].short() == ""
+    assert len(plan([web(name="x", ports=frozenset({81})), old], fleet)["x"].slots) == 3
+
+
+def test_of_two_new_services_with_one_port_the_first_by_name_has_it():
+    """Whatever order they come in, and a plan that was carried out stays as it is."""
+    fleet, port = [ready("a")], frozenset({80})
+    both = [web(name="x", ports=port), web(name="y", ports=port)]
+    made = plan(both, fleet)
+    assert made == plan(both[::-1], fleet)
+    assert (made["x"].slots, made["y"].slots) == ((Slot("a", 0),), ())
+
+    both = [replace(each, slots=made[each.name].slots) for each in both]
+    assert {name: each.slots for name, each in plan(both, fleet).items()} == {
+        name: each.slots for name, each in made.items()
+    }
 
 
 def test_a_failed_daemon_of_the_new_version_stops_the_update():

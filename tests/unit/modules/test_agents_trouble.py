@@ -202,3 +202,18 @@ def test_daemons_are_removed_all_or_none(it):
     it.orch("daemon rm web.a-0 web.b-0")
     assert it.hosts.all() == {"web.a-0": "1.1 ready", "web.b-0": "1.1 ready"}
     assert it.service()["state"] == "stable"
+
+
+def test_a_service_under_a_new_name_waits_for_its_ports(it):
+    """It is said by the dry run, by apply and by health; it comes when the old one is gone."""
+    it.apply(ports=[8080])
+    text = json.dumps({**RUNS, "service": "shop", "ports": [8080]})
+    why = "another service has its ports on a and 2 more"
+    assert why in it.orch("apply --dry-run", text)
+    assert why in it.orch("apply", text)
+    assert it.host.context.health["ORCH_UNPLACED"]["detail"] == [f"shop: {why}"]
+    assert set(it.hosts.all()) == {"web.a-0", "web.b-0", "web.c-0"}
+
+    it.orch("rm web")
+    assert set(it.hosts.all()) == {"shop.a-0", "shop.b-0", "shop.c-0"}
+    assert it.host.context.health == {}
