@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mgr.clock import CLOCK
-from mgr.errors import UnreachableError
 from tests.support.ceph import RELEASE, USER, Ceph, NoCephPackagesError, fetch_programs
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, until_answered
 
 HERE = Path(__file__).parent
-PATIENCE_S = 60
+PATIENCE_S = 240
 MODULES = Path(__file__).parents[1] / "support/ceph_modules"
 
 
@@ -42,7 +41,7 @@ def ceph(programs, tmp_path_factory):
 
 
 class PatientCluster(Cluster):
-    """Asks again while no manager answers at all: real Cephs leave little of a small machine."""
+    """Asks again while nobody answers: real Cephs leave little of a small machine."""
 
     ceph: Ceph
 
@@ -52,17 +51,14 @@ class PatientCluster(Cluster):
         Managers of the same cluster would have it refused; those of another one do not know of it.
         """
         super().stop()
+        # Captured, and shown by pytest for a failed test only.
+        sys.stderr.write(self.logs())
         self.ceph.forget_clients()
 
     def run(self, *words, timeout_s=10, **arguments):
         """As ``Cluster.run``."""
-        ends_s = CLOCK.now() + PATIENCE_S
-        while True:
-            try:
-                return super().run(*words, timeout_s=timeout_s, **arguments)
-            except UnreachableError:
-                if CLOCK.now() > ends_s:
-                    raise
+        once = partial(super().run, *words, timeout_s=timeout_s, **arguments)
+        return until_answered(once, PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

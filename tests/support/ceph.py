@@ -50,6 +50,8 @@ PYTHON: Final = "/usr/bin/python3"
 """The distribution's, which the bindings and the program ``ceph`` of ``RELEASE`` are for."""
 READY_S: Final = 300.0
 COMMAND_S: Final = 240
+GRACE_S: Final = 300
+"""For so long daemons may be silent."""
 FILE_SYSTEM: Final = "files"
 USER: Final = "client.mgrd"
 """Whom managers act as; it may do everything."""
@@ -370,6 +372,11 @@ mon warn on pool no redundancy = false
 mon allow pool delete = true
 mon allow pool size one = true
 auth allow insecure global id reclaim = false
+# A daemon that gets no processor for a while is not down. An OSD that got none for longer than its
+# read lease (a share of the first) stops serving reads, at times for minutes.
+osd heartbeat grace = {GRACE_S}
+mds beacon grace = {GRACE_S}
+mon mgr beacon grace = {GRACE_S}
 
 [client]
 # An operator's own limits, shorter than those that modules get otherwise.
