@@ -9,10 +9,10 @@ import pytest
 from tests.support.ceph import Ceph, NoCephPackagesError, fetch_programs
 from tests.support.cluster import wait_for
 
-WAIT_S = 180
+WAIT_S = 400
 
 
-@pytest.mark.parametrize(("release", "name"), [("18.2", "reef")])
+@pytest.mark.parametrize(("release", "name"), [("18.2", "reef"), ("20.2", "tentacle")])
 def test_modules_work_on_a_later_release(release, name, beside, tmp_path):
     """Maps, commands, objects and files, with the bindings of the release before."""
     try:

@@ -44,6 +44,8 @@ NAMED: Final = (
 """The packages that are wanted for themselves."""
 BESIDE: Final = {RELEASE: ("python3-pkg-resources",)}
 """Further ones of a release."""
+KEYS: Final = {"20.2": ("--key-type", "aes")}
+"""How a release makes a key that the bindings of ``RELEASE`` can read, unless all of its are."""
 LIBRARIES: Final = ("lib", "python3.")
 """Beginnings of the names of further packages that they need here."""
 PYTHON: Final = "/usr/bin/python3"
@@ -176,8 +178,8 @@ class Ceph:
 
     @property
     def keyring(self) -> Path:
-        """Keys of ``client.admin`` and ``client.mgrd``."""
-        return self._home / "keyring"
+        """The key of ``USER``, by itself: one that its bindings cannot read spoils a file."""
+        return self._home / "keyring.user"
 
     @property
     def fsid(self) -> str:
@@ -275,7 +277,7 @@ class Ceph:
     def _make(self) -> None:
         self.conf.write_text(self._configuration())
         tool = "ceph-authtool"
-        keyring, everything = str(self.keyring), "allow *"
+        keyring, everything = str(self._home / "keyring"), "allow *"
         caps: Mapping[str, Mapping[str, str]] = {
             "mon.": {"mon": everything},
             "client.admin": {"mon": everything, "osd": everything, "mds": everything,
@@ -301,7 +303,8 @@ class Ceph:
         self._tool(tool, "--create-keyring", keyring)
         for name, allowed in caps.items():
             flags = [part for to, what in allowed.items() for part in ("--cap", to, what)]
-            self._tool(tool, keyring, "--gen-key", "-n", name, *flags)
+            made = KEYS.get(self.programs.release, ()) if name == USER else ()
+            self._tool(tool, keyring, "--gen-key", *made, "-n", name, *flags)
         address = f"[v2:127.0.0.1:{self._ports[0]},v1:127.0.0.1:{self._ports[1]}]"
         monmap = str(self._home / "monmap")
         conf = ("--conf", str(self.conf))
@@ -313,6 +316,9 @@ class Ceph:
 
     def _start_all(self) -> None:
         self.start("mon.a")
+        if self.programs.release in KEYS:
+            self.run("mon", "set", "auth_allowed_ciphers", "aes,aes256k")
+        self.run("auth", "get", USER, "-o", str(self.keyring))
         self.start("mgr.x")
         for number in range(self._osds):
             identity = str(uuid.uuid4())
@@ -352,7 +358,7 @@ mon host = [v2:127.0.0.1:{self._ports[0]},v1:127.0.0.1:{self._ports[1]}]
 auth cluster required = cephx
 auth service required = cephx
 auth client required = cephx
-keyring = {self.keyring}
+keyring = {home}/keyring
 run dir = {home}
 log file = {home}/$name.log
 log to stderr = false
