@@ -12,7 +12,7 @@ from tests.support.ceph import RELEASE, USER, Ceph, NoCephPackagesError, fetch_p
 from tests.support.cluster import Cluster, until_answered
 
 HERE = Path(__file__).parent
-PATIENCE_S = 240
+PATIENCE_S = 400
 MODULES = Path(__file__).parents[1] / "support/ceph_modules"
 
 
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +79,9 @@ def beside(programs, etcd, tmp_path_factory):
                 "ceph_keyring": ceph.keyring,
                 "module_load_s": 60,
                 # On a busy machine; a worker that was killed is noticed at once in any case.
-                "watchdog_s": 30,
+                "watchdog_s": 60,
                 "profile": "off",
-                "lease_ttl_s": 20,
+                "lease_ttl_s": 60,
                 **settings,
             },
         )

@@ -16,14 +16,14 @@ PROCESS, THREAD = "process", "thread"
 
 def wait(probe, what):
     """Wait with patience: polls of Ceph take a tenth of the time, so a slow one is rare, too."""
-    wait_for(probe, what, 180)
+    wait_for(probe, what, 400)
 
 
 @pytest.fixture(scope="module", params=[PROCESS, THREAD])
 def running(request, start):
     """Two managers whose modules run in processes of their own, or in threads."""
     with start() as cluster:
-        cluster.settled(180)
+        cluster.settled(400)
         options = {"mgr_module_isolation": request.param, "mgr/ceph/poll_interval": "0.5"}
         for name, value in options.items():
             assert cluster.run("config", "set", "mgr", name, value).retval == 0
@@ -67,7 +67,7 @@ def test_what_the_active_wrote_the_next_one_reads(running):
     assert asked(running, "file", "fetch", "/kept") == "by a"
     asked(running, "put", "files.data", "kept", "by b")
     assert asked(running, "fetch", "files.data", "kept") == "by b"
-    running.settled(180)
+    running.settled(400)
     reached(running)
 
 

@@ -11,7 +11,8 @@ from tests.support.cluster import wait_for
 
 MODULES = (
     "balancer", "devicehealth", "insights", "mirroring", "nfs", "orchestrator", "osd_support",
-    "pg_autoscaler", "rbd_support", "snap_schedule", "status", "test_orchestrator", "volumes",
+    "pg_autoscaler", "progress", "rbd_support", "snap_schedule", "status", "test_orchestrator",
+    "volumes",
 )  # fmt: skip
 
 
@@ -22,7 +23,7 @@ def running(start, programs, tmp_path_factory):
     for name in MODULES:
         (folder / name).symlink_to(programs.modules / name)
     with start(names=("a",), folders=[folder], bundled_skip=ALL_BUT_CEPH) as cluster:
-        cluster.active(180)
+        cluster.active(400)
         options = {
             "mgr_module_isolation": "process", "mgr/ceph/poll_interval": "0.5",
             "mgr/snap_schedule/allow_m_granularity": "true",
@@ -100,7 +101,7 @@ def test_rbd_support_knows_the_pools(running, ceph):
         )
         return answer.retval == 0
 
-    wait_for(added, "the pool known to rbd_support", 180)
+    wait_for(added, "the pool known to rbd_support", 400)
     assert read(running, "rbd", "trash", "purge", "schedule", "list", "images/")
     assert read(running, "rbd", "task", "list") == []
 
@@ -109,7 +110,7 @@ def test_mirroring_switches_a_file_system(running, ceph):
     """It changes the map of file systems, and reads it."""
     asked(running, "fs", "snapshot", "mirror", "enable", "files")
     wait_for(
-        lambda: "mirror_info" in ceph.run("fs", "dump", "--format", "json"), "mirroring on", 180
+        lambda: "mirror_info" in ceph.run("fs", "dump", "--format", "json"), "mirroring on", 400
     )
     asked(running, "fs", "snapshot", "mirror", "disable", "files")
 
@@ -118,7 +119,7 @@ def test_nfs_makes_its_pool_and_its_configuration(running, ceph):
     """In the real cluster; the daemons are an orchestrator's, which only stands for one here."""
     # It may be enabled and not have started.
     backend = ("orch", "set", "backend", "test_orchestrator")
-    wait_for(lambda: running.run(*backend, timeout_s=50).retval == 0, "the backend", 180)
+    wait_for(lambda: running.run(*backend, timeout_s=50).retval == 0, "the backend", 400)
     asked(running, "nfs", "cluster", "create", "tried")
 
     assert ".nfs" in ceph.run("osd", "pool", "ls").split()
