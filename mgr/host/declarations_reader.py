@@ -18,16 +18,25 @@ PROCESSES_MAX: Final = max(2, min(4, os.cpu_count() or 1))
 """Modules that are begun at the same time: more would only take each one longer."""
 TURN_S: Final = 1.0
 """How long a module that is being imported keeps the next one from being begun."""
-SLACK_S: Final = 8.0
-"""How much longer than one module all of them may take."""
+SLACK_S: Final = 5.0
+"""How much longer than one module all of them may take, from the start of the worker."""
+
+
+def time_left_s(limit_s: float, elapsed_s: float) -> float:
+    """Return the time to read all modules in, of which one may take ``limit_s``.
+
+    ``elapsed_s``: since the start of the worker, whose guard replaces it if it is not ready in time
+    (``START_SLACK_S``). However slow the machine is, the first modules are read.
+    """
+    return max(limit_s / 4, limit_s + SLACK_S - elapsed_s)
 
 
 async def read_all(
-    locations: Sequence[L], declare: Callable[[L], Coroutine[Any, Any, M]], limit_s: float
+    locations: Sequence[L], declare: Callable[[L], Coroutine[Any, Any, M]], within_s: float
 ) -> list[M | None]:
-    """Read each location; None stands for one that was not read ``SLACK_S`` after ``limit_s``."""
+    """Read each location; None stands for one that was not read ``within_s`` from now."""
     turns = asyncio.Semaphore(PROCESSES_MAX)
-    until_s = asyncio.get_running_loop().time() + limit_s + SLACK_S
+    until_s = asyncio.get_running_loop().time() + within_s
 
     async def read(location: L) -> M | None:
         reading: asyncio.Task[M] | None = None

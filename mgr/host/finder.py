@@ -18,7 +18,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.class_attributes import check_can_run, declarations, notify_types, secret_keys
 from mgr.host.crash import Crash, CrashOrigin
-from mgr.host.declarations_reader import SLACK_S, read_all
+from mgr.host.declarations_reader import read_all, time_left_s
 from mgr.host.effects import Classification, classify, declared_effects
 from mgr.host.file_digest import files_digest
 from mgr.host.forked_child import end_if_forked
@@ -183,13 +183,15 @@ class ReadDeclarations(Protocol):
         ...
 
 
-async def find_modules(
+async def find_modules(  # noqa: PLR0913 - by name
     module_path: Sequence[str],
     *,
     skip: Sequence[str] = (),
     limit_s: float,
     quarantine_reason: Callable[[str], str] = lambda _name: "",
     declare: ReadDeclarations | None = None,
+    first: Collection[str] = (),
+    elapsed_s: float = 0.0,
 ) -> Catalogue:
     """Find every module and read its declarations; raises nothing.
 
@@ -199,7 +201,8 @@ async def find_modules(
     Without ``declare`` each module is imported here, one after the other, on other threads than
     the loop's. If an import takes longer than ``limit_s``, the module is recorded with that error
     and the next one is imported; the thread of the slow import is left running. With it, one that
-    takes long delays the next one for a second, and all of them take ``SLACK_S`` longer at most.
+    takes long delays the next one for a second, and those that are not read in time are recorded
+    with that error; ``elapsed_s`` of it are over. Those named in ``first`` come first.
     """
     locations = await run_in_thread(
         "find-modules", lambda: list(module_locations(module_path, skip))
@@ -213,10 +216,11 @@ async def find_modules(
             found[location.name] = replace(_not_loaded(location), error=why, held_back=True)
         else:
             free.append(location)
+    free.sort(key=lambda location: location.name not in first)
     if declare is None:
         read = [await load_in_thread(location, limit_s) for location in free]
     else:
-        read = await _declared(free, declare, limit_s)
+        read = await _declared(free, declare, time_left_s(limit_s, elapsed_s))
     for one in read:
         if one.error:
             log.warning(
@@ -247,7 +251,7 @@ async def load_in_thread(location: ModuleLocation, limit_s: float) -> Discovered
 
 
 async def _declared(
-    locations: Sequence[ModuleLocation], declare: ReadDeclarations, limit_s: float
+    locations: Sequence[ModuleLocation], declare: ReadDeclarations, within_s: float
 ) -> list[DiscoveredModule]:
     """Read declarations, several at the same time, since each process imports on its own."""
 
@@ -255,10 +259,10 @@ async def _declared(
         return load(location) if location.conflicting_place else await declare(location)
 
     late = (
-        f"not imported: this host's modules together took longer than {limit_s + SLACK_S:g} s; "
-        "'mgrctl mgr module reload' tries one again"
+        f"not imported: this host's modules together took longer than {within_s:.0f} s; "
+        "'mgrctl mgr module reload NAME' tries one again"
     )
-    read = await read_all(locations, one, limit_s)
+    read = await read_all(locations, one, within_s)
     return [
         found or replace(_not_loaded(location), error=late)
         for location, found in zip(locations, read, strict=True)

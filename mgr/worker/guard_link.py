@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn
 
 from mgr import logs
-from mgr.clock import Clock
+from mgr.clock import CLOCK, Clock
 from mgr.host.steps import record_exit
 from mgr.link import FromGuard, Message, Shutdown, WorkerHeartbeat, encode, from_guard
 
+STARTED_S: Final = CLOCK.now()
+"""When this process was started, on the clock: this is among the first that it imports."""
 HEARTBEATS_PER_WATCHDOG: Final = 6
 UNREAD_BYTES_MAX: Final = 1 << 16
 """Above this many unsent bytes the guard is frozen; more heartbeats would only fill memory."""

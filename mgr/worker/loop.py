@@ -22,6 +22,7 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import EarlierTerms, TermContext
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
+from mgr.config.enabled_modules import enabled_modules
 from mgr.config.installed_modules import module_folders
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
@@ -78,7 +79,7 @@ from mgr.worker.catch_up import wait_for_revision
 from mgr.worker.certificates import ManagerCertificates, make_signer, with_protection
 from mgr.worker.endpoint_checks import check_endpoints
 from mgr.worker.gate import Gate
-from mgr.worker.guard_link import Ages, GuardLink, exit_now
+from mgr.worker.guard_link import STARTED_S, Ages, GuardLink, exit_now
 from mgr.worker.measurements import measure
 from mgr.worker.memory import give_memory_back
 from mgr.worker.starting import Starting
@@ -179,14 +180,15 @@ async def _find_modules(
 ) -> Catalogue:
     keys = Keys(settings.cluster)
     failures = await bring_up_packages(settings, mirror, keys)
+    reason = partial(quarantine_reason, mirror, keys)
     found = await find_modules(
         module_folders(settings),
         skip=settings.bundled_skip,
         limit_s=settings.module_load_s,
-        quarantine_reason=lambda name: (
-            quarantine_reason(mirror, keys, name) or init.quarantined.get(name, "")
-        ),
+        quarantine_reason=lambda name: reason(name) or init.quarantined.get(name, ""),
         declare=declarations.read,
+        first=enabled_modules(mirror, keys, frozenset(), ()),
+        elapsed_s=CLOCK.now() - STARTED_S,
     )
     return with_packages(settings, found, failures)
 

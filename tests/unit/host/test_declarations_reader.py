@@ -5,13 +5,12 @@ import asyncio
 import pytest
 
 from mgr.host import declarations_reader
-from mgr.host.declarations_reader import PROCESSES_MAX, read_all
+from mgr.host.declarations_reader import PROCESSES_MAX, SLACK_S, read_all, time_left_s
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
     monkeypatch.setattr(declarations_reader, "TURN_S", 0.01)
-    monkeypatch.setattr(declarations_reader, "SLACK_S", 0.0)
 
 
 async def test_modules_that_never_finish_keep_no_other_one_from_being_read():
@@ -44,3 +43,9 @@ async def test_all_of_them_end_in_time(monkeypatch):
     assert await read_all(range(PROCESSES_MAX + 1), declare, 0.05) == [None] * (PROCESSES_MAX + 1)
     assert PROCESSES_MAX not in begun
     assert sorted(ended) == sorted(begun)
+
+
+def test_the_time_counts_from_the_start_of_the_worker():
+    """Its guard counts so, too; a part of it is always left."""
+    assert time_left_s(20.0, 4.0) == 16.0 + SLACK_S
+    assert time_left_s(20.0, 90.0) == 5.0

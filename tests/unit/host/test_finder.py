@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from mgr.host.finder import (
+    DiscoveredModule,
     ModuleLocation,
     find_modules,
     load,
@@ -187,6 +188,23 @@ async def test_a_base_class_beside_its_subclass_is_no_second_module(folder, writ
     )
 
     assert (await found(folder, "finder_base")).active.__name__ == "Module"
+
+
+async def test_enabled_modules_are_read_before_the_others(folder, write):
+    """Others may take all the time that there is."""
+    for name in ("finder_a", "finder_b", "finder_c"):
+        write(name, GOOD)
+    begun = []
+
+    async def declare(location):
+        begun.append(location.name)
+        return DiscoveredModule(name=location.name, place=location.place)
+
+    await find_modules(
+        [str(folder)], skip=["all"], limit_s=5, declare=declare, first=["finder_c", "finder_b"]
+    )
+
+    assert begun == ["finder_b", "finder_c", "finder_a"]
 
 
 async def test_an_import_that_never_ends_is_given_up(folder, write):
