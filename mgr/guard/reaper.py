@@ -429,6 +429,8 @@ def _start(libc: ctypes.CDLL, command: list[str]) -> int:
         # What this process ignores the worker would inherit.
         for number in _IGNORED:
             signal.signal(number, signal.SIG_DFL)
+        # On a busy machine the guard asks for its stacks before it has a handler for that.
+        signal.signal(DUMP_SIGNAL, signal.SIG_IGN)
         os.setpgid(0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.execv(command[0], command)  # noqa: S606 - the guard names it

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -205,3 +207,20 @@ def test_a_process_that_cannot_be_seen_has_not_ended(monkeypatch):
     """One of another user, where ``/proc`` shows only one's own."""
     monkeypatch.setattr(reaper, "_threads", lambda _: [])
     assert not reaper.has_ended(os.getpid())
+
+
+def test_a_worker_that_cannot_show_its_stacks_yet_is_not_ended_by_the_question():
+    """Its guard asks a slow one before it is ready."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    program = [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno())]
+    with ours, subprocess.Popen([*program, "/bin/sleep", "60"], pass_fds=[theirs.fileno()]) as made:
+        theirs.close()
+        try:
+            pid = int(ours.recv(64).split()[1])
+            status = Path(f"/proc/{pid}/status")
+            wait_for(lambda: "Name:\tsleep" in status.read_text(), "the program")
+            ignored = int(re.search(r"SigIgn:\s*(\w+)", status.read_text())[1], 16)
+        finally:
+            made.kill()
+
+    assert ignored & 1 << (reaper.DUMP_SIGNAL - 1)
