@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from mgr.clock import CLOCK
 from mgr.module_process.messages import FDS_MAX, PACKET_BYTES_MAX, dumps, loads
 from mgr.module_process.process import LINES, ModuleProcess
 from mgr.worker_trace import WorkerTrace
@@ -49,6 +50,7 @@ class ZygoteLink:
         self._tasks = tasks
         self._on_gone = on_gone
         self._deadline = deadline
+        self._until_ns = 0
         self._numbers = itertools.count(1)
         self._starting: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._processes: dict[int, ModuleProcess] = {}
@@ -113,6 +115,7 @@ class ZygoteLink:
 
     def set_deadline(self, until_ns: int) -> None:
         """Kill all its processes at that moment of ``CLOCK_BOOTTIME``; 0: never."""
+        self._until_ns = until_ns
         # A zygote that is gone is noticed by the end of its socket. One that is stopped does not
         # get this: then the earlier deadline stays, which is safe.
         with contextlib.suppress(ZygoteError):
@@ -202,7 +205,9 @@ class ZygoteLink:
         if not self.timed.done():
             self.timed.set_result(False)
         processes, self._processes = self._processes, {}
+        # The kernel may have ended it at the deadline; but so may anybody with a signal before.
+        expired = self._deadline and 0 < self._until_ns <= CLOCK.now() * 1e9
         for process in processes.values():
-            process.reason = process.reason or (AT_DEADLINE if self._deadline else ZYGOTE_ENDED)
+            process.reason = process.reason or (AT_DEADLINE if expired else ZYGOTE_ENDED)
             process.abort()
         self._on_gone(self)

@@ -9,7 +9,7 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.module_process.start import spawn_zygote
-from mgr.module_process.zygote_link import ZygoteError
+from mgr.module_process.zygote_link import ZYGOTE_ENDED, ZygoteError
 
 
 async def gone(pid):
@@ -87,6 +87,18 @@ async def test_a_zygote_that_is_killed_takes_its_processes_along_and_is_replaced
 
     assert processes._families[""]._end.pid != zygote
     assert not following.ended.done()
+
+
+async def test_the_end_of_a_zygote_is_not_taken_for_the_deadline(processes):
+    """A module can kill its parent; who reads the reason looks for it there."""
+    processes.set_deadline(CLOCK.now() + 600)
+    timed = await processes.start("timed", timed=True)
+
+    os.kill(parent(timed.pid), signal.SIGKILL)
+    async with asyncio.timeout(10):
+        end = await timed.ended
+
+    assert end.how == ZYGOTE_ENDED
 
 
 async def test_timed_processes_end_at_the_deadline_and_others_do_not(processes):
