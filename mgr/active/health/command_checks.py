@@ -47,7 +47,8 @@ def command_checks(slow: Sequence[str]) -> list[Check]:
         detail = (*detail, f"and {len(slow) - DETAILS_MAX} more: see `mgrctl command ls`")
     remedy = (
         "further commands of the module wait for it; `mgrctl command ls` lists them. If it does "
-        "not end, `mgrctl mgr fail` hands over, and the worker is ended with it"
+        "not end: of a module in a process of its own, `mgrctl mgr module reload NAME` ends that; "
+        "else `mgrctl mgr fail` hands over, and the worker is ended with it"
     )
     one, many = f"Command {slow[0]}", f"{len(slow)} commands do not end"
     return [
