@@ -12,6 +12,7 @@ from mgr.config.option_types import OPTION_TYPES, OptionType, Value, option_type
 from mgr.config.secret import is_secret_name
 from mgr.errors import InvalidArgumentError
 from mgr.likeness import most_similar
+from mgr.text import shortened
 
 LEVELS: Final = ("basic", "advanced", "dev", "unknown")
 ADVANCED: Final = 1
@@ -132,6 +133,21 @@ class OptionSpec:
             allowed = ", ".join(self.enum_allowed)
             raise refuse(f"'{text}' is not one of the permitted values: {allowed}")
         return self.check(text) if self.check is not None else kind.text(value)
+
+    def contradiction(self, declared_type: object = None) -> str:
+        """Say what of the declaration cannot hold; empty if all of it can."""
+        if isinstance(declared_type, str) and declared_type != self.type:
+            return f"type {shortened(declared_type, 40)!r} is unknown: it is a {self.type}"
+        if not self._option_type.ordered:
+            return ""
+        for name, declared in (("min", self.min), ("max", self.max)):
+            if declared is not None and self._bound(declared) is None:
+                text = shortened(repr(declared), 40)
+                return f"{name} {text} is no {self.type}: it is ignored"
+        low, high = self._bound(self.min), self._bound(self.max)
+        if low is not None and high is not None and not float(low) <= float(high):
+            return f"no value is allowed: min {self.min!r} is above max {self.max!r}"
+        return ""
 
     def parse(self, text: str) -> Value:
         """Return the value that a module reads where ``text`` is stored.

@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import modules
 from mgr.config.effects import Effects
+from mgr.config.schema import OptionSpec
 from mgr.host.bridge import run_in_thread
 from mgr.host.class_attributes import check_can_run, declarations, notify_types, secret_keys
 from mgr.host.crash import Crash, CrashOrigin
@@ -348,6 +349,11 @@ def with_declarations(
         _try_register(standby._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
     declarations(active, "COMMANDS", ("cmd", "desc", "perm"))
     options = declarations(active, "MODULE_OPTIONS", ("name",))
+    for entry in options:
+        option = OptionSpec.from_declaration(entry, module=name)
+        if why := option.contradiction(entry.get("type")):
+            fields = {"module_name": name, "option": option.name, "why": why}
+            log.warning("a module's option contradicts itself", extra=fields)
     can_run, why = check_can_run(active, name, Path(found.place).parent, crashes)
     return replace(
         found,

@@ -62,6 +62,31 @@ def test_a_default_that_does_not_fit_leaves_the_operator_without_one():
     assert (spec.default, spec.default_text) == ("many", "")
 
 
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"type": "int", "min": 10, "max": 1}, "no value is allowed: min 10 is above max 1"),
+        ({"type": "size", "min": "2K", "max": "1K"}, "no value is allowed: min '2K' is above"),
+        ({"type": "float", "min": float("nan"), "max": 1}, "no value is allowed: min nan is"),
+        ({"type": "uint", "max": "ten"}, "max 'ten' is no uint: it is ignored"),
+        ({"type": "wibble"}, "type 'wibble' is unknown: it is a str"),
+    ],
+)
+def test_what_cannot_hold_of_a_declaration_is_named(fields, why):
+    """Its author would wonder why no value can be set."""
+    option = OptionSpec.from_declaration({"name": "n", **fields}, module="m")
+
+    assert option.contradiction(fields["type"]).startswith(why)
+
+
+@pytest.mark.parametrize("fields", [{}, DECLARED, {"type": "str", "min": 3}, {"type": ["int"]}])
+def test_what_can_hold_is_not(fields):
+    """What is merely strange is passed over."""
+    option = OptionSpec.from_declaration({"name": "n", **fields})
+
+    assert option.contradiction(fields.get("type")) == ""
+
+
 def test_an_option_without_a_name_is_refused_and_nothing_changes():
     """A mistake of the module's author."""
     schemas = Schemas()

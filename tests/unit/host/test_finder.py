@@ -190,6 +190,26 @@ async def test_a_base_class_beside_its_subclass_is_no_second_module(folder, writ
     assert (await found(folder, "finder_base")).active.__name__ == "Module"
 
 
+async def test_an_option_that_contradicts_itself_is_named_at_load(folder, write, caplog):
+    """The module loads: others of its options are well."""
+    write(
+        "finder_bounds",
+        """
+        from mgr_module import MgrModule, Option
+
+        class Module(MgrModule):
+            MODULE_OPTIONS = [Option("n", type="int", min=10, max=1), Option("m", type="int")]
+        """,
+    )
+
+    assert (await found(folder, "finder_bounds")).loaded
+    [line] = [each for each in caplog.records if hasattr(each, "option")]
+    assert (line.option, line.why) == (
+        "mgr/finder_bounds/n",
+        "no value is allowed: min 10 is above max 1",
+    )
+
+
 async def test_enabled_modules_are_read_before_the_others(folder, write):
     """Others may take all the time that there is."""
     for name in ("finder_a", "finder_b", "finder_c"):
