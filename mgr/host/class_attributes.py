@@ -34,6 +34,9 @@ def declarations(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[
         if missing := [key for key in needed if key not in entry]:
             shown = shortened(repr(dict(entry)), SHOWN_MAX)
             raise _invalid(name, f"entry {number} has no {missing[0]!r}: {shown}")
+        if "name" in needed and not (isinstance(entry["name"], str) and entry["name"]):
+            shown = shortened(repr(entry["name"]), SHOWN_MAX)
+            raise _invalid(name, f"the name of entry {number} is no text: {shown}")
     return list(value)
 
 

@@ -14,8 +14,11 @@ from mgr.host.finder import (
     module_reports,
 )
 from mgr.host.reload import reload_module
+from mgr.host.worker_context import known_options
+from mgr.settings import Settings
 
 GOOD = """
+from mgr.settings import Settings
 from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule, MgrStandbyModule, Option
 
 
@@ -188,6 +191,43 @@ async def test_a_base_class_beside_its_subclass_is_no_second_module(folder, writ
     )
 
     assert (await found(folder, "finder_base")).active.__name__ == "Module"
+
+
+@pytest.mark.parametrize("option", ["''", "5", "None"])
+async def test_an_option_whose_name_is_no_text_stops_its_module_and_no_manager(
+    folder, write, option
+):
+    """In a standby class its options are ignored. A worker knows the options of every module."""
+    write(
+        "finder_unnamed",
+        f"""
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            MODULE_OPTIONS = [{{"name": {option}}}]
+        """,
+    )
+    write(
+        "finder_standby",
+        f"""
+        from mgr_module import MgrModule, MgrStandbyModule
+
+        class Module(MgrModule):
+            pass
+
+        class StandbyModule(MgrStandbyModule):
+            MODULE_OPTIONS = [{{"name": {option}}}]
+        """,
+    )
+
+    modules = await find_modules([str(folder)], skip=["all"], limit_s=60)
+
+    known_options(Settings(), "host", modules)
+    assert modules["finder_unnamed"].error == (
+        "Missing or invalid MODULE_OPTIONS attribute: the name of entry 1 is no text: "
+        f"{eval(option)!r}"
+    )
+    assert modules["finder_standby"].has_standby
 
 
 async def test_an_option_that_contradicts_itself_is_named_at_load(folder, write, caplog):
