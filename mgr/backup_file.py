@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from mgr.errors import InvalidArgumentError
+from mgr.errors import InvalidArgumentError, why
 
 FORMAT: Final = "mgrd-backup"
 VERSION: Final = 1
@@ -148,8 +148,7 @@ def read_backup(path: Path) -> Backup:
         with gzip.open(path) as file:
             return _read(path, file)  # type: ignore[arg-type]  # it reads like any binary file
     except (OSError, EOFError, zlib.error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InvalidArgumentError(f"cannot read the backup {path}: {why}") from None
+        raise InvalidArgumentError(f"cannot read the backup {path}: {why(error)}") from None
 
 
 def _read(path: Path, file: BinaryIO) -> Backup:

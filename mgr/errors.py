@@ -330,3 +330,12 @@ NOTHING_RAN: Final = (
     AuditUnavailableError,
 )
 """Errors that refuse a command before it begins: a retry is safe."""
+
+
+def why(error: Exception) -> str:
+    """Return the reason of a failed read or write, for a message that names the file itself."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text in {error.encoding.upper()}"
+    return str(error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from mgr.errors import InvalidSettingError
+from mgr.errors import InvalidSettingError, why
 
 CA_FILE: Final = "ca.crt"
 """In a folder made by ``mgrd init`` or by joining: the CA's certificate."""
@@ -60,7 +60,8 @@ class Tls:
             # Each file once: one that has certificate and key may be replaced meanwhile.
             texts = {name: Path(name).read_bytes() if name else b"" for name in (ca, cert, key)}
         except OSError as error:
-            raise InvalidSettingError(f"{purpose}: {error}") from None
+            file = f"cannot read {error.filename}: " if error.filename else ""
+            raise InvalidSettingError(f"{purpose}: {file}{why(error)}") from None
         read = cls(texts[ca], texts[cert], texts[key], ca_file=ca, cert_file=cert, key_file=key)
         _check(read, purpose)
         return read
@@ -119,7 +120,7 @@ class Tls:
             text = Path(file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidSettingError(
-                f"{purpose}: cannot read the token in {file}: {error}"
+                f"{purpose}: cannot read the token in {file}: {why(error)}"
             ) from None
         if loose := loose_key(file):
             raise InvalidSettingError(f"{purpose}: {loose}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mgr.errors import InvalidSettingError
+from mgr.errors import InvalidSettingError, why
 from mgr.tls import Tls
 
 HOSTS_VARIABLE: Final = "MGR_HOSTS"
@@ -80,10 +80,8 @@ def read_toml(file: Path) -> dict[str, Any] | None:
         text = file.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidSettingError(f"{file}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettingError(f"cannot read {file}: {why(error)}") from None
     import tomllib  # noqa: PLC0415 - most users have no such file
 
     try:

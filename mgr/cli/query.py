@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.errors import InvalidArgumentError, NotFoundError, why
 
 JSONPATH: Final = "jsonpath="
 TEMPLATE: Final = "template="
@@ -84,4 +84,4 @@ def _template_in(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"cannot read the template {file}: {error}") from None
+        raise InvalidArgumentError(f"cannot read the template {file}: {why(error)}") from None

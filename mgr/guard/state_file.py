@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import msgspec
 
-from mgr.errors import InvalidSettingError, MgrError
+from mgr.errors import InvalidSettingError, MgrError, why
 from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.identity import StoreIdentity
@@ -96,9 +96,9 @@ class StateFile:
             return KnownStoreState()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise InvalidSettingError(
-                f"state_dir: cannot read {self._path}: {error}. It remembers which etcd cluster "
-                "is meant: copy it from another manager of this cluster, or remove it if etcd was "
-                "not replaced or restored since"
+                f"state_dir: cannot read {self._path}: {why(error)}. It remembers which etcd "
+                "cluster is meant: copy it from another manager of this cluster, or remove it if "
+                "etcd was not replaced or restored since"
             ) from None
 
     def write(self, seen: KnownStoreState) -> None:
