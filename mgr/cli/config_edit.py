@@ -19,7 +19,7 @@ import yaml
 from mgr.cli import output
 from mgr.cli.invocation import Invocation
 from mgr.cli.local import Front
-from mgr.errors import InvalidArgumentError
+from mgr.errors import InvalidArgumentError, why
 from mgr.secret_names import MASK
 
 HEAD: Final = """\
@@ -70,13 +70,13 @@ def command(front: Front, who: str | None, file: Path | None, *, dry_run: bool) 
     version, before = asyncio.run(_fetch(invocation))
     if who is not None:
         before = {who: before.get(who, {})}
-    edited = _read(file) if file else _edit(HEAD + to_text(before))
+    edited = _read(file) if file else edit(HEAD + to_text(before))
     try:
         change = difference(before, from_text(edited, only=who))
     except InvalidArgumentError as error:
         if file:
             raise
-        raise InvalidArgumentError(f"{error}; your text is in {_keep(edited)}") from None
+        raise InvalidArgumentError(f"{error}; your text is in {_keep(edited.encode())}") from None
     if not change.set and not change.rm:
         front.remark("nothing changed")
         return 0
@@ -106,6 +106,8 @@ def from_text(text: str, *, only: str | None = None) -> Options:
         found = yaml.load(text, Loader=_Loader)  # noqa: S506 - it makes texts only
     except yaml.YAMLError as error:
         raise InvalidArgumentError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise InvalidArgumentError("the text: write names and values, 'name: value'") from None
     options: Options = {}
     for section, values in _mapping(found or {}, "the text").items():
         if only not in {None, section}:
@@ -122,9 +124,15 @@ def difference(before: Options, after: Options) -> Change:
     """Return what changes ``before`` into ``after``. Pure.
 
     Raises:
-        InvalidArgumentError: A new value is the mask that is shown in place of a secret.
+        InvalidArgumentError: A new value is the mask that is shown in place of a secret; or
+            nothing is left at all, as of a file that was cut off.
 
     """
+    if any(before.values()) and not after:
+        raise InvalidArgumentError(
+            "the text is empty, so nothing is changed; to remove all options of a section, leave "
+            f"its name: '{next(iter(before))}:'"
+        )
     change = Change()
     for section, values in before.items():
         change.rm.extend((section, each) for each in values if each not in after.get(section, {}))
@@ -176,12 +184,18 @@ async def _send(
     ) as client:
         answer = await client.execute(words, data=json.dumps(document).encode())
     if answer.retval < 0:
-        kept = f"; your text is in {_keep(edited)}" if edited else ""
+        kept = f"; your text is in {_keep(edited.encode())}" if edited else ""
         return output.refusal(answer.retval, f"{answer.stderr}{kept}", invocation.format)
     return 0
 
 
-def _edit(text: str) -> str:
+def edit(text: str) -> str:
+    """Return ``text`` as somebody left it in an editor.
+
+    Raises:
+        InvalidArgumentError: There is no such editor, it failed, or what it left is no text.
+
+    """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="mgrctl-") as folder:
         file = Path(folder, "options.yaml")
@@ -189,15 +203,22 @@ def _edit(text: str) -> str:
         try:
             done = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's
         except (OSError, ValueError) as error:
-            raise InvalidArgumentError(f"cannot run the editor {editor}: {error}") from None
+            raise InvalidArgumentError(f"cannot run the editor {editor}: {why(error)}") from None
         if done.returncode:
             raise InvalidArgumentError(f"the editor ended with status {done.returncode}")
-        return file.read_text(encoding="utf-8")
+        try:
+            return _read(file)
+        except InvalidArgumentError:
+            if not file.exists():
+                raise
+            raise InvalidArgumentError(
+                f"the text is not in UTF-8; it is in {_keep(file.read_bytes())}"
+            ) from None
 
 
-def _keep(text: str) -> str:
+def _keep(text: bytes) -> str:
     with tempfile.NamedTemporaryFile(
-        "w", prefix="mgrctl-options-", suffix=".yaml", delete=False, encoding="utf-8"
+        prefix="mgrctl-options-", suffix=".yaml", delete=False
     ) as file:
         file.write(text)
     return f"{file.name} (mgrctl config edit --from {file.name})"
@@ -207,7 +228,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"cannot read {file}: {error}") from None
+        raise InvalidArgumentError(f"cannot read {file}: {why(error)}") from None
 
 
 class _Loader(yaml.BaseLoader):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from mgr.cli import support_bundle
-from mgr.cli.config_edit import HEAD, Change, difference, from_text, to_text
+from mgr.cli.config_edit import HEAD, Change, difference, edit, from_text, to_text
 from mgr.cli.support_bundle import Bundle, masked
 from mgr.errors import InvalidArgumentError
 from mgr.secret_names import MASK
@@ -40,7 +43,16 @@ def test_what_was_changed_is_set_and_what_was_removed_is_removed():
 
 
 @pytest.mark.parametrize(
-    "text", ["- a", "mgr: 1", "mgr:\n  x: [1]", "mgr: {x: {y: 1}}", "a: b: c", "!!python/none x"]
+    "text",
+    [
+        "- a",
+        "mgr: 1",
+        "mgr:\n  x: [1]",
+        "mgr: {x: {y: 1}}",
+        "a: b: c",
+        "!!python/none x",
+        "[" * 9000,
+    ],
 )
 def test_a_text_that_is_none_is_refused(text):
     """In one line, which names the place."""
@@ -54,6 +66,39 @@ def test_a_name_that_is_there_twice_is_refused(text):
     """Otherwise what stands under the first would be removed from the cluster."""
     with pytest.raises(InvalidArgumentError, match=r"is there twice, again in line [23]"):
         from_text(text)
+
+
+def test_an_empty_text_removes_nothing():
+    """A full disk leaves one. The name of a section is enough."""
+    with pytest.raises(InvalidArgumentError, match="nothing is changed"):
+        difference(OPTIONS, from_text(HEAD))
+
+    assert difference({"mgr": {"x": "1"}}, from_text("mgr:\n")) == Change(rm=[("mgr", "x")])
+    assert difference({"mgr": {}}, from_text("")) == Change()
+
+
+@pytest.mark.parametrize(
+    ("editor", "message"),
+    [
+        ("rm", "cannot read .*options.yaml: No such file or directory$"),
+        ("printf '\\377' >", "the text is not in UTF-8; it is in (.*)$"),
+        ("/nonexistent", "cannot run the editor /nonexistent: No such file or directory$"),
+    ],
+)
+def test_what_an_editor_may_leave(editor, message, tmp_path, monkeypatch):
+    """One line, and the text is not lost."""
+    program = tmp_path / "editor"
+    program.write_text(f'#!/bin/sh\n{editor} "$1"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("VISUAL", editor if editor.startswith("/") else str(program))
+
+    with pytest.raises(InvalidArgumentError, match=message) as raised:
+        edit("mgr:\n  x: 1\n")
+
+    if kept := re.search(message, str(raised.value)).groups():
+        assert Path(kept[0].split(" ")[0]).read_bytes() == b"\xff"
 
 
 def test_the_mask_of_a_secret_is_no_value():
