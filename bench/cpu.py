@@ -19,7 +19,7 @@ from bench import echo
 from bench.command import WORDS
 from bench.cores import cpu_s
 from bench.report import Report
-from bench.setting import MODULES, Setting
+from bench.setting import MODULES, PATIENT, Setting
 from mgr.client.async_client import AsyncClient
 from mgr.client.blocking import Client
 from mgr.rpc.v1 import command_pb2 as pb
@@ -29,7 +29,7 @@ ROUNDS: Final = 7
 WARM_UP: Final = 100
 MESSAGES: Final = 500
 MGRCTL: Final = Path(sys.executable).with_name("mgrctl")
-MGRCTL_RUNS: Final = 5
+MGRCTL_RUNS: Final = 20
 
 Mark = Callable[[], None]
 """Called when everything is connected and warm."""
@@ -41,9 +41,7 @@ def run() -> Report:
     report = Report("Processor time of a command", "python -m bench cpu")
     with Setting(names=()) as setting:
         path = str(setting.cluster.directory / "a.sock")
-        # On a busy machine it is not to lose its leadership in the middle.
-        patient = {"lease_ttl_s": 60, "watchdog_s": 60, "profile": "off"}
-        manager = setting.cluster.add("a", module_path=MODULES, unix_socket=path, **patient)
+        manager = setting.cluster.add("a", module_path=MODULES, unix_socket=path, **PATIENT)
         manager.start()
         setting.cluster.active(60)
         setting.cluster.enable("probe")
@@ -124,16 +122,16 @@ def _blocking(address: str, local: str | None, mark: Mark) -> None:
 def _add_mgrctl(report: Report, address: str, path: str) -> None:
     """Processor time of a whole ``mgrctl status``, its start included."""
     cache = str(Path(path).with_name("cache"))
-    for what, environment in (
-        ("by gRPC", {"MGR_HOSTS": address, "XDG_CACHE_HOME": cache}),
-        ("by the local socket", {"MGR_UNIX_SOCKET": path, "XDG_CACHE_HOME": cache}),
+    for what, most_ms, environment in (
+        ("by gRPC", 210, {"MGR_HOSTS": address, "XDG_CACHE_HOME": cache}),
+        ("by the local socket", 200, {"MGR_UNIX_SOCKET": path, "XDG_CACHE_HOME": cache}),
     ):
         samples = []
         for _ in range(MGRCTL_RUNS):
             command = [sys.executable, "-c", MEASURED, str(MGRCTL), "status"]
             done = subprocess.run(command, env=environment, capture_output=True, check=True)
             samples.append(float(done.stderr.split()[-1]) * 1e3)
-        report.add(f"mgrctl status, {what}: in all", samples, target="<= 200")
+        report.add(f"mgrctl status, {what}: in all", samples, target=f"p50 <= {most_ms}")
 
 
 MEASURED: Final = """\

@@ -39,7 +39,7 @@ OWN: Final = ("reports", "sent_at")
 METHOD: Final = "/mgr.rpc.v1.ClusterService/Report"
 JOINS_PER_S: Final = 1000
 HOSTS: Final = 100
-LIMIT_S: Final = 120.0
+LIMIT_S: Final = 600.0
 """What takes longer has gone wrong: streams were lost that should not be."""
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 1.0

@@ -25,7 +25,7 @@ from bench import echo
 from bench.command import WORDS
 from bench.flame_picture import COLOURS, Picture, Stacks, layer_of
 from bench.report import Report
-from bench.setting import MODULES, Setting
+from bench.setting import MODULES, PATIENT, Setting
 from mgr.client.async_client import AsyncClient
 from mgr.clock import CLOCK
 from mgr.rpc.v1 import command_pb2 as pb
@@ -70,10 +70,8 @@ def run() -> Report:
     if sampler is None:
         report.notes.append("no pictures: pip install -e '.[plot]' installs the sampler, py-spy")
         return report
-    # On a busy machine it is not to lose its leadership in the middle.
-    patient = {"lease_ttl_s": 60, "watchdog_s": 60, "profile": "off"}
     with Setting(names=()) as setting, echo.running() as (echo_pid, bare):
-        manager = setting.cluster.add("a", module_path=MODULES, **patient)
+        manager = setting.cluster.add("a", module_path=MODULES, **PATIENT)
         manager.start()
         setting.cluster.active(120)
         setting.cluster.enable("probe")
