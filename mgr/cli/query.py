@@ -37,12 +37,13 @@ def apply(query: str, data: bytes) -> bytes:
         raise InvalidArgumentError("the answer of this command is no JSON: leave out -o") from None
     kind = next(each for each in KINDS if query.startswith(each))
     text = query.removeprefix(kind)
-    if kind == JSONPATH:
-        lines = _matches(text, document)
-    elif kind == TEMPLATE:
-        lines = [_rendered(text, document)]
-    else:
-        lines = [_rendered(_template_in(text), document)]
+    try:
+        if kind == JSONPATH:
+            lines = _matches(text, document)
+        else:
+            lines = [_rendered(text if kind == TEMPLATE else _template_in(text), document)]
+    except (RecursionError, MemoryError):
+        raise InvalidArgumentError(f"{kind} is too deep, or makes too much") from None
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines).encode()
 
 
@@ -58,8 +59,8 @@ def _matches(text: str, document: Any) -> list[str]:
     try:
         found = JSONPathEnvironment(strict=True).findall(path, document)
     except JSONPathError as error:
-        why = str(error).splitlines()[0]
-        raise InvalidArgumentError(f"jsonpath '{text}': {why}") from None
+        first = str(error).splitlines()[0]
+        raise InvalidArgumentError(f"jsonpath '{text}': {first}") from None
     if not found:
         raise NotFoundError(f"jsonpath '{text}' matches nothing in this answer")
     return [each if isinstance(each, str) else json.dumps(each) for each in found]
@@ -76,7 +77,14 @@ def _rendered(text: str, document: Any) -> str:
     names = document if isinstance(document, dict) else {}
     try:
         return environment.from_string(text).render({**names, "answer": document})
-    except (TemplateError, TypeError, ArithmeticError, ValueError) as error:
+    except (
+        TemplateError,
+        TypeError,
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ) as error:
         raise InvalidArgumentError(f"template: {error}") from None
 
 

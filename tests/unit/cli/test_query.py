@@ -67,6 +67,10 @@ def test_a_template_sees_the_answer_and_its_fields(tmp_path):
         ("template={{ ''.__class__.__mro__ }}", ANSWER, "template"),
         ("template={{ 1 / 0 }}", ANSWER, "division"),
         ("template-file=/no/such", ANSWER, "/no/such"),
+        ("template={{ answer.managers[0].name | round }}", ANSWER, "template"),
+        ("template={% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", ANSWER, "too deep"),
+        ("template={{ 'x' * 10**13 }}", ANSWER, "makes too much"),
+        ("jsonpath=$" + "[0]" * 3000, ANSWER, "too deep"),
         ("jsonpath=$", b"no JSON", "no JSON"),
     ],
 )
