@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,14 +32,10 @@ def command() -> None:
 def list_contexts(front: Front) -> int:
     """List the contexts; * marks the current one."""
     found = contexts.load(os.environ)
-    if front.format.startswith("json"):
-        document = [
-            {"name": name, "current": name == found.current, **_shown(config)}
-            for name, config in sorted(found.contexts.items())
-        ]
-        indent = 4 if front.format == "json-pretty" else None
-        sys.stdout.write(json.dumps(document, indent=indent) + "\n")
-        return 0
+    document = [
+        {"name": name, "current": name == found.current, **_shown(config)}
+        for name, config in sorted(found.contexts.items())
+    ]
     rows = [
         (
             "*" if name == found.current else "",
@@ -52,9 +46,11 @@ def list_contexts(front: Front) -> int:
         for name, config in sorted(found.contexts.items())
     ]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    for row in [HEADINGS, *rows]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write(f"{line.rstrip()}\n")
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [HEADINGS, *rows]
+    ]
+    front.show(document, "\n".join(lines))
     return 0
 
 

@@ -7,6 +7,7 @@ of its own, and gets a ``Front``.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,30 @@ from typing import Any, Final
 
 import click
 
-from mgr.cli import interrupt
+from mgr.cli import interrupt, output, query
 from mgr.cli.invocation import Invocation
+from mgr.errors import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)
 class LocalCommand:
-    """One such command. Followed by a word of ``not_before`` it is a command of the manager."""
+    """One such command.
+
+    Attributes:
+        words: What it begins with.
+        summary: A line of help.
+        module: Where it is.
+        not_before: Followed by one of these words it is a command of the manager.
+        shows: The first words behind ``words``, empty for none, with which it has an answer in
+            every format, and takes ``-o``.
+
+    """
 
     words: tuple[str, ...]
     summary: str
     module: str
     not_before: frozenset[str] = frozenset()
+    shows: frozenset[str] = frozenset()
 
     def click_command(self) -> click.Command:
         """Import it."""
@@ -38,6 +51,7 @@ LOCAL_COMMANDS: Final = (
         ("context",),
         "the clusters that mgrctl knows: ls, use, add, rm",
         "mgr.cli.context_commands",
+        shows=frozenset({"ls"}),
     ),
     LocalCommand(
         ("backup",),
@@ -49,6 +63,7 @@ LOCAL_COMMANDS: Final = (
         ("doctor",),
         "look for what is wrong with the cluster, or soon will be",
         "mgr.cli.doctor.command",
+        shows=frozenset({""}),
     ),
     LocalCommand(
         ("support-bundle",),
@@ -73,6 +88,10 @@ LOCAL_COMMANDS: Final = (
 )
 
 
+UNUSED: Final = {"in_file": "-i", "watch": "--watch"}
+"""Flags that none of these commands has a use for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
     """The flags of the command line, for such a command.
@@ -90,6 +109,26 @@ class Front:
     def format(self) -> str:
         """The output format that was asked for; empty: none."""
         return self.options.get("format") or ""
+
+    def show(self, document: Any, text: str) -> None:
+        """Print an answer as ``-f`` and ``-o`` say: ``document``, or without them ``text``.
+
+        Raises:
+            InvalidArgumentError: The query is wrong, or the file cannot be written.
+            NotFoundError: The query matches nothing.
+
+        """
+        out_file: str | None = self.options.get("out_file")
+        data = text.encode()
+        if out_file is not None and query.is_query(out_file):
+            data, out_file = query.apply(out_file, json.dumps(document).encode()), None
+        elif self.format == "yaml":
+            import yaml  # noqa: PLC0415 - few ask for it
+
+            data = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+        elif self.format.startswith("json"):
+            data = json.dumps(document, indent=4 if self.format == "json-pretty" else None).encode()
+        output.answer(data, "", out_file)
 
     def remark(self, text: str) -> None:
         """Print ``text`` to stderr, unless ``-q`` was given."""
@@ -111,10 +150,12 @@ def run(command: LocalCommand, words: Sequence[str], front: Front, *, explain: b
     """Run ``command`` with the ``words`` behind its own, or print its help; return the status.
 
     Raises:
-        MgrError: It failed.
+        MgrError: It failed, or a flag was given that it has no use for.
         click.UsageError: The words are wrong.
 
     """
+    if not explain:
+        _check_flags(command, words, front)
     interrupt.raise_again()
     status = command.click_command().main(
         [*words, *(["--help"] if explain else [])],
@@ -123,6 +164,18 @@ def run(command: LocalCommand, words: Sequence[str], front: Front, *, explain: b
         obj=front,
     )
     return status if isinstance(status, int) else 0
+
+
+def _check_flags(command: LocalCommand, words: Sequence[str], front: Front) -> None:
+    shows = (words[0] if words else "") in command.shows
+    unused = [flag for name, flag in UNUSED.items() if front.options.get(name)]
+    if front.options.get("out_file") and not shows:
+        unused.append("-o")
+    if shows and front.format.startswith("xml"):
+        unused.append(f"-f {front.format}")
+    if unused:
+        name = " ".join(command.words)
+        raise InvalidArgumentError(f"{name} takes no {unused[0]}; see: mgrctl help {name}")
 
 
 def first_words(words: Sequence[str], incomplete: str) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import Final
@@ -32,22 +31,18 @@ def command(front: Front) -> int:
     facts = asyncio.run(gather(front.invocation_of(("doctor",))))
     findings = findings_of(facts)
     status = output.NOTHING_RAN if not facts.answered else status_of(findings)
-    if front.format.startswith("json"):
-        document = {
-            "status": status,
-            "checks": list(CHECKS),
-            "managers": sorted(each.name for each in facts.latest.values()),
-            "findings": [asdict(each) for each in findings],
-        }
-        text = json.dumps(document, indent=4 if front.format == "json-pretty" else None)
-    else:
-        count = Counter(each.severity for each in findings)
-        summary = (
-            f"{len(CHECKS)} checks of {len(facts.answered)} managers: {count['error']} errors, "
-            f"{count['warning']} warnings, {count['note']} notes"
-        )
-        text = "\n".join([*(each.line() for each in findings), summary])
-    output.write(f"{text}\n".encode())
+    document = {
+        "status": status,
+        "checks": list(CHECKS),
+        "managers": sorted(each.name for each in facts.latest.values()),
+        "findings": [asdict(each) for each in findings],
+    }
+    count = Counter(each.severity for each in findings)
+    summary = (
+        f"{len(CHECKS)} checks of {len(facts.answered)} managers: {count['error']} errors, "
+        f"{count['warning']} warnings, {count['note']} notes"
+    )
+    front.show(document, "\n".join([*(each.line() for each in findings), summary]))
     return status
 
 

@@ -144,6 +144,29 @@ def test_the_commands_add_list_choose_and_remove(home, capsys):
     assert "test" not in capsys.readouterr().out
 
 
+def test_an_answer_of_mgrctl_itself_has_every_format_that_it_takes(home, capsys):
+    """As those of managers have; what it has no use for is refused, not ignored."""
+    assert main(["context", "add", "prod", "-m", "p:1"]) == 0
+    capsys.readouterr()
+
+    assert main(["context", "ls", "-f", "yaml"]) == 0
+    assert capsys.readouterr().out.startswith("- name: prod\n  current: true\n")
+    assert main(["context", "ls", "-o", "jsonpath=$[0].hosts[0]"]) == 0
+    assert capsys.readouterr().out == "p:1\n"
+    assert main(["context", "ls", "-o", str(home / "file"), "-f", "json"]) == 0
+    assert json.loads((home / "file").read_text())[0]["name"] == "prod"
+
+    for words, flag in (
+        (["context", "ls", "-f", "xml"], "context takes no -f xml"),
+        (["context", "use", "prod", "-o", "file"], "context takes no -o"),
+        (["support-bundle", "-o", "file"], "support-bundle takes no -o"),
+        (["doctor", "--watch"], "doctor takes no --watch"),
+        (["config", "edit", "-i", "file"], "config edit takes no -i"),
+    ):
+        assert main(words) == 22
+        assert flag in capsys.readouterr().err
+
+
 def test_addresses_that_are_none_are_refused_when_a_context_is_added(home, capsys):
     """Not at the next call."""
     assert main(["context", "add", "prod", "-m", "p:1,a:b"]) == 22
