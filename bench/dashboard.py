@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import httpx
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from playwright.sync_api import sync_playwright
 
 from bench import cores
@@ -29,14 +30,14 @@ from tests.support.cluster import wait_for
 DAEMONS: Final = 10_000
 LOADS: Final = 30
 WINDOW_S: Final = 15.0
-START_S: Final = 120.0
+START_S: Final = 240.0
 SETTLE_S: Final = 5.0
 KILLS: Final = 20
 PAGES: Final = (("overview", "/"), ("daemons", "/fleet"), ("timeline", "/timeline"))
 ACCEPTS: Final = {"accept-encoding": "gzip"}
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync")
-SLOW_MS: Final = 60_000
+SLOW_MS: Final = 240_000
 
 
 class Board:
@@ -117,7 +118,8 @@ def _share(pid: int) -> float:
 def _stillness() -> list[float]:
     """Milliseconds for which an open page had no manager, by its own script, for each kill."""
     found = []
-    with Setting() as setting, sync_playwright() as playwright:
+    # A worker that is killed is noticed at once, however patient its guard is.
+    with Setting(**PATIENT) as setting, sync_playwright() as playwright:
         setting.cluster.settled(START_S)
         board = Board(setting)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
@@ -161,6 +163,9 @@ def run() -> Report:
     report.notes.append(f"{DAEMONS} daemons report; % of one core")
     if CHROMIUM is None:
         report.notes.append("no chromium: stillness was not measured")
-    else:
+        return report
+    try:
         report.add("stillness of an open page at kill -9", _stillness(), target="p50 <= 1000")
+    except (TimeoutError, PlaywrightTimeoutError) as error:
+        report.notes.append(f"stillness was not measured: {error}")
     return report
