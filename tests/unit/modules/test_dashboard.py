@@ -11,6 +11,8 @@ import pytest
 from modules.dashboard.actions import ACTIONS
 from modules.dashboard.application import Dashboard
 from modules.dashboard.pages import PAGES
+from modules.dashboard.reader import Sourced
+from modules.dashboard.render import render
 from tests.support import dashboard
 
 ORIGIN = "http://127.0.0.1:7490"
@@ -480,3 +482,18 @@ async def test_a_large_body_is_refused_before_it_is_read(browser):
     answer = await browser.client.post("/do/fail", content=b"x" * (2 << 20))
 
     assert answer.status_code == 413
+
+
+def test_lines_of_two_terms_have_ids_of_their_own():
+    """Their numbers begin again with each term."""
+    lines = [
+        {"seq": 1, "stamp": stamp, "name": "mgr.a", "priority": "[INF]", "message": "x"}
+        for stamp in ("2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
+    ]
+    log = Sourced(lines, "the log", 1.0)
+    filters = {"q": "", "level": "info", "channel": "*"}
+
+    text = render("log.html", log=log, filters=filters, levels=(), channels=(), kinds={}, now=0.0)
+
+    ids = re.findall(r'id="(line-[^"]+)"', text)
+    assert len(set(ids)) == 2
