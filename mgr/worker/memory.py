@@ -2,6 +2,9 @@
 
 The allocator of the C library keeps freed memory that lies below memory in use. After a burst of
 large messages that can be hundreds of megabytes, for as long as the process lives.
+
+What stays after that are pages of which a part is in use, and stacks of gRPC's threads: some ten
+megabytes after the first burst, and no more after further ones.
 """
 
 from __future__ import annotations
@@ -16,8 +19,12 @@ from typing import Final, NoReturn
 from mgr.host.bridge import run_in_thread
 
 CHECK_EVERY_S: Final = 10.0
-GROWN_BYTES: Final = 32 << 20
+GROWN_BYTES: Final = 4 << 20
 """So much more memory than after the last time is worth an attempt."""
+LARGE_BYTES: Final = 128 << 10
+"""Larger pieces are mapped by themselves and given back as soon as they are freed. That is the C
+library's own limit, but after the first such piece it raises it, up to 32 MiB."""
+_M_MMAP_THRESHOLD: Final = -3
 STATM: Final = Path("/proc/self/statm")
 
 log = logging.getLogger(__name__)
@@ -26,7 +33,9 @@ log = logging.getLogger(__name__)
 async def give_memory_back() -> NoReturn:
     """Check the memory in use every ``CHECK_EVERY_S``; give freed memory back if it has grown."""
     libc = ctypes.CDLL(None)
-    trim = getattr(libc, "malloc_trim", None)  # glibc's
+    trim = getattr(libc, "malloc_trim", None)  # glibc's, as is mallopt
+    if (mallopt := getattr(libc, "mallopt", None)) is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
     lowest = resident_bytes()
     while True:
         await asyncio.sleep(CHECK_EVERY_S)
