@@ -78,7 +78,10 @@ DASHBOARD_HEAD = """
 ## The dashboard
 
 A person signs in with a token. A page is shown to who may run its command, and a button runs its
-command with the rights of who pressed it; `/sign-in`, `/static` and `/where` are open.
+command with the rights of who pressed it; `/sign-in`, `/sign-out`, `/static` and `/where` are open.
+`/live` before a page is the same page as it changes. `/console/run` runs a line with the rights of
+who typed it, and `/console/complete` is for whoever signed in. `/continue` takes over what another
+manager's page signed.
 
 """
 
