@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,22 @@ from mgr.link import AuditTrouble, Resign
 SECRET = ("config", "set", "mgr", "mgr/x/api_token", "hunter2", "--force")
 
 
+def new_key():
+    """A wrapping key, as text."""
+    return b64encode(os.urandom(32)).decode()
+
+
+def write_keys(file, *keys):
+    """Have these wrapping keys in the file."""
+    Path(file).write_text("\n".join(keys))
+
+
 @pytest.fixture
 def seal_key(tmp_path):
     """A file with a wrapping key."""
     path = tmp_path / "seal.key"
-    path.write_text(b64encode(os.urandom(32)).decode())
-    path.chmod(0o600)
+    path.touch(0o600)
+    write_keys(path, new_key())
     return str(path)
 
 
@@ -99,3 +111,41 @@ async def test_a_required_sink_that_fails_stops_changes_and_is_reported(workers,
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     values = [line["arguments"]["value"] for line in lines]
     assert values == ["8", "10"]
+
+
+async def test_the_operators_key_is_replaced_under_load(workers, seal_key):
+    """As the page says: new before old, rotate, and take the old one out; no command fails."""
+    done, over = 0, asyncio.Event()
+    old, new = new_key(), new_key()
+    write_keys(seal_key, old)
+    worker = await leads(workers, seal_key_file=seal_key)
+
+    async def load():
+        nonlocal done
+        while not over.is_set():
+            words = ("config", "set", "mgr", "mgr/x/api_token", f"hunter{done}", "--force")
+            assert (await worker.ask(*words, timeout_s=30)).retval == 0
+            done += 1
+
+    async def sealed_by(name):
+        status = json.loads((await worker.ask("secrets", "status", format="json")).stdout)
+        return set(status["values"]) == {name} and not status["unsealed"]
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(load())
+        await worker.until(lambda: asyncio.sleep(0, done > 5), within_s=60)
+        write_keys(seal_key, new, old)
+        rotated = await worker.ask("secrets", "rotate", format="json", timeout_s=30)
+        name = json.loads(rotated.stdout)["data_key"]
+        await worker.until(lambda: sealed_by(name), within_s=60)
+        write_keys(seal_key, new)
+        before = done
+        await worker.until(lambda: asyncio.sleep(0, done > before + 5), within_s=60)
+        over.set()
+    worker.process.kill()
+    await worker.exited()
+    await worker.release()
+    second = await leads(workers, id="b", seal_key_file=seal_key)
+
+    answer = await second.ask("config", "get", "mgr", "mgr/x/api_token")
+    assert (answer.retval, answer.stdout.strip()) == (0, f"hunter{done - 1}")
