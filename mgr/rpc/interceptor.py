@@ -73,7 +73,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handlers; those of health and reflection are open to everybody."""
         method: str = handler_call_details.method
         if not self._stream_limits.allow_metadata(handler_call_details.invocation_metadata):
-            # Before anything reads it: gRPC makes it anew each time, of what may be 16 MiB.
+            # Before anything reads it: gRPC makes it again each time, of what may be 16 MiB.
             return _REFUSE_METADATA
         handler = await continuation(handler_call_details)
         if handler is None:
