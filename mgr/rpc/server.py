@@ -173,14 +173,11 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, new)
     _add_health_and_reflection(server, health)
     joins, by_token = _add_certificates(server, settings, role_of, view, signer)
-    tls = tls or ServerTls.of(settings)
-    port = bind(server, settings.grpc_listen, "grpc_listen", tls)
-    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
+    address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     token = _open_token_port(server, settings, tls, limits, tasks)
     await server.start()
-    join = await serve_join(
-        settings, joins, StatusInterceptor(by_token, *checks), tls, limits, tasks
-    )
+    edge = StatusInterceptor(by_token, *checks)
+    join = await serve_join(settings, joins, edge, tls, limits, tasks)
     local = LocalServer(
         methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
     )
@@ -249,6 +246,11 @@ def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) 
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+
+
+def _bind(server: grpc.aio.Server, settings: Settings, tls: ServerTls | None) -> str:
+    port = bind(server, settings.grpc_listen, "grpc_listen", tls)
+    return advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
 
 
 def _open_token_port(
