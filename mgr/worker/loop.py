@@ -117,11 +117,9 @@ async def run(
     starting, tls = Starting(mirror), ServerTls.of(settings)
     # Before etcd has answered: what watches this process must not take its absence for ours.
     serve_pages = partial(http.serve, settings, view=view, registry=metrics.registry, tls=tls)
+    why_not_ready = starting.why_not_ready
     pages = await serve_pages(
-        role_of=lambda: starting.role,
-        limits=limits,
-        tasks=tasks,
-        why_not_ready=starting.why_not_ready,
+        role_of=lambda: starting.role, limits=limits, tasks=tasks, why_not_ready=why_not_ready
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)

@@ -378,8 +378,7 @@ mon warn on pool no redundancy = false
 mon allow pool delete = true
 mon allow pool size one = true
 auth allow insecure global id reclaim = false
-# A daemon that gets no processor for a while is not down. An OSD that got none for longer than its
-# read lease (a share of the first) stops serving reads, at times for minutes.
+# One without a processor for a while is not down; an OSD that misses its read lease reads nothing.
 osd heartbeat grace = {GRACE_S}
 mds beacon grace = {GRACE_S}
 mon mgr beacon grace = {GRACE_S}
