@@ -50,6 +50,8 @@ MARK: Final = "MGR_LAB"
 """In the environment of every process of a laboratory's managers: which one, and whose."""
 EFFECTS: Final = "MGR_LAB_EFFECTS"
 """What the ledger says of its effects."""
+TERMS_MAX: Final = 5
+"""How many terms may end while it is looked who follows the active."""
 ACTING_S: Final = 0.3
 """Whoever has not acted for so long does not act any more; many times their period."""
 GONE_S: Final = 3.0
@@ -298,11 +300,20 @@ class Lab(contextlib.ExitStack):
         return {**{text: text for text in texts}, **late}
 
     def lagging(self) -> list[str]:
-        """Who follows the active and is not on the newest term soon, now that there is one."""
-        return self.followers.lagging(
-            self.recorder.terms[-1].term,
-            lambda: self.cluster.run("tell", ".".join(DAEMON), "ping", timeout_s=2),
-        )
+        """Who follows the active and is not on the newest term soon, now that there is one.
+
+        The time counts from the beginning of a term: it starts again if that one ends meanwhile,
+        as it may while etcd comes back.
+        """
+        found: list[str] = []
+        for _ in range(TERMS_MAX):
+            term = self.recorder.terms[-1].term
+            found = self.followers.lagging(
+                term, lambda: self.cluster.run("tell", ".".join(DAEMON), "ping", timeout_s=2)
+            )
+            if not found or self.recorder.terms[-1].term == term:
+                break
+        return found
 
     def leftovers(self) -> dict[int, str]:
         """Processes that a manager started and that live on after it, with its name."""
