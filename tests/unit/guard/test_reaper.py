@@ -98,6 +98,7 @@ ctypes.CDLL(None).syscall({exit}, 0)
 """
 """Nine threads and processes that write to shared memory without a pause; the first thread may end,
 and the oldest of the others ends when it is told."""
+PATIENCE_S = 50.0
 EXIT = {"x86_64": 60}.get(os.uname().machine, 93)
 
 
@@ -115,11 +116,20 @@ class Worker:
             pass
         return message
 
-    def acting(self) -> int:
-        """How many of its threads and processes write just now."""
+    def wait_acting(self, count: int) -> None:
+        """Wait until ``count`` of its threads and processes have written."""
         before = self.marks[:9]
-        threading.Event().wait(0.05)
-        return sum(one != other for one, other in zip(before, self.marks[:9], strict=True))
+
+        def written() -> int:
+            return sum(one != other for one, other in zip(before, self.marks[:9], strict=True))
+
+        wait_for(lambda: written() >= count, f"{count} to act", PATIENCE_S)
+
+    def still(self) -> bool:
+        """Whether nothing of it writes for a while."""
+        before = self.marks[:9]
+        threading.Event().wait(0.2)
+        return bool(self.marks[:9] == before)
 
 
 @contextlib.contextmanager
@@ -128,12 +138,11 @@ def acting_worker(tmp_path) -> Iterator[Worker]:
     path = tmp_path / "marks"
     path.write_bytes(bytes(4096))
     spawned = spawn((sys.executable, "-c", ACTING.replace("{exit}", str(EXIT)), str(path)))
-    spawned.control.settimeout(30)
+    spawned.control.settimeout(PATIENCE_S)
     try:
         with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as marks:
             worker = Worker(spawned, marks)
-            expected = 8 if os.environ.get("FIRST_THREAD_ENDS") else 9
-            wait_for(lambda: worker.acting() >= expected, "all to act", 30)
+            worker.wait_acting(8 if os.environ.get("FIRST_THREAD_ENDS") else 9)
             yield worker
     finally:
         spawned.terminate()
@@ -150,10 +159,10 @@ def test_the_end_of_one_thread_is_not_that_of_its_worker(tmp_path):
         tasks = Path(f"/proc/{worker.pid}/task")
         threads = len([*tasks.iterdir()])
         watched = _has_thread_pidfds()
-        wait_for(lambda: _watches_a_thread(worker) or not watched, "the reaper to watch", 10)
+        wait_for(lambda: _watches_a_thread(worker) or not watched, "it to watch", PATIENCE_S)
         worker.marks[9] = 1
-        wait_for(lambda: len([*tasks.iterdir()]) < threads, "the end of a thread", 10)
-        wait_for(lambda: worker.acting() == 9, "the others to act", 10)
+        wait_for(lambda: len([*tasks.iterdir()]) < threads, "the end of a thread", PATIENCE_S)
+        worker.wait_acting(9)
         os.kill(worker.pid, signal.SIGKILL)
         assert worker.heard() == f"gone exited {-signal.SIGKILL}"
 
@@ -172,10 +181,8 @@ def test_an_end_is_reported_when_nothing_runs_any_more(tmp_path, number):
     with acting_worker(tmp_path) as worker:
         os.kill(worker.pid, number)
         assert worker.heard() == f"gone exited {-number}"
-        left = worker.marks[:9]
-        threading.Event().wait(0.2)
-        assert worker.marks[:9] == left
-        assert worker.spawned.reaper.wait(30) == 0
+        assert worker.still()
+        assert worker.spawned.reaper.wait(PATIENCE_S) == 0
         assert process.gone(worker.pid)
 
 
@@ -183,12 +190,12 @@ def test_a_worker_whose_first_thread_has_ended_has_not(tmp_path, monkeypatch):
     """The kernel shows such a process as a zombie, and its other threads act on."""
     monkeypatch.setenv("FIRST_THREAD_ENDS", "1")
     with acting_worker(tmp_path) as worker:
-        wait_for(lambda: process.gone(worker.pid), "the end of its first thread", 10)
+        wait_for(lambda: process.gone(worker.pid), "its end", PATIENCE_S)
         assert not reaper.has_ended(worker.pid)
-        wait_for(lambda: worker.acting() >= 8, "the others to act", 10)
+        worker.wait_acting(8)
         os.kill(worker.pid, signal.SIGKILL)
         assert worker.heard() == f"gone exited {-signal.SIGKILL}"
-        assert worker.acting() == 0
+        assert worker.still()
 
 
 def test_a_zombie_has_ended_and_so_has_what_is_gone():
