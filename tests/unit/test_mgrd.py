@@ -63,7 +63,7 @@ def test_later_sources_win(started, tmp_path):
         (["--tls-ca", "/a.pem"], "tls_ca needs tls_cert"),
         (
             ["--tls-cert", "/a.pem", "--tls-key", "/a.key"],
-            "tls_cert, tls_key: [Errno 2] No such file or directory: '/a.pem'",
+            "tls_cert, tls_key: cannot read /a.pem: No such file or directory",
         ),
     ],
 )
