@@ -68,12 +68,16 @@ class _NotUsableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EndpointAnswer:
-    """The answer of one endpoint, None with ``error`` if there was none, and how long it took."""
+    """The answer of one endpoint, None with ``error`` if there was none, and how long it took.
+
+    ``denied``: it answered that this user may not ask.
+    """
 
     address: str
     answer: Any
     seconds: float
     error: str = ""
+    denied: bool = False
 
 
 class FailoverChannel:
@@ -204,14 +208,19 @@ class FailoverChannel:
         metadata = await self._metadata(request, loop.time() + timeout_s)
 
         async def ask_one(endpoint: Endpoint) -> EndpointAnswer:
+            # Not the loop's clock: that of uvloop has whole milliseconds.
+            began = CLOCK.now()
             try:
                 if not await endpoint.connected(timeout_s):
                     return EndpointAnswer(endpoint.address, None, 0.0, _no_connection(endpoint))
-                # Not the loop's clock: that of uvloop has whole milliseconds.
                 began = CLOCK.now()
                 answer = await endpoint.answer(request, timeout_s, metadata)
             except grpc.aio.AioRpcError as error:
-                return EndpointAnswer(endpoint.address, None, 0.0, str(error.details()))
+                denied = error.code() is grpc.StatusCode.PERMISSION_DENIED
+                took_s = CLOCK.now() - began
+                return EndpointAnswer(
+                    endpoint.address, None, took_s, str(error.details()), denied=denied
+                )
             except StoreError as error:
                 return EndpointAnswer(endpoint.address, None, 0.0, str(error))
             return EndpointAnswer(endpoint.address, answer, CLOCK.now() - began)

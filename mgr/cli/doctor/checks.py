@@ -59,6 +59,12 @@ def leadership(facts: Facts) -> Iterator[Problem]:
             "start a second manager on another host",
         )
     for status in found.values():
+        if status.note and status.phase not in without_active.LEADING:
+            yield (
+                "warning",
+                f"mgr.{status.name} cannot lead: {status.note}",
+                "see 'mgrctl health detail', and the log of that manager",
+            )
         if status.view_age_s is not None and status.view_age_s > without_active.ETCD_SILENT_S:
             yield (
                 "error",
@@ -152,6 +158,13 @@ def etcd(facts: Facts) -> Iterator[Problem]:
                 f"{name} took {each['latency_ms']:.0f} ms to answer",
                 "give it a disk and processors of its own",
             )
+    for each in members:
+        if each["reachable"] and each["error"]:
+            yield (
+                "note",
+                f"size and leader of {each['endpoint']} are unknown: {each['error']}",
+                "see 'etcdctl endpoint status', as such a user",
+            )
     up = [each for each in members if each["reachable"] and not each["error"]]
     if up and not any(each["leader"] for each in up):
         yield (
@@ -172,7 +185,7 @@ def etcd(facts: Facts) -> Iterator[Problem]:
 
 def modules(facts: Facts) -> Iterator[Problem]:
     """The files of each module are the same on every manager."""
-    for name, values in _differences(facts, of_modules=True):
+    for name, values in _differences(facts, "module"):
         yield (
             "warning",
             f"the files of '{name}' differ ({values})",
@@ -182,7 +195,7 @@ def modules(facts: Facts) -> Iterator[Problem]:
 
 def settings(facts: Facts) -> Iterator[Problem]:
     """Settings that should be the same on every manager are the same."""
-    for name, values in _differences(facts, of_modules=False):
+    for name, values in _differences(facts, "setting"):
         yield (
             "warning",
             f"{name} differs ({values})",
@@ -269,11 +282,11 @@ def findings_of(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda each: order[each.severity])
 
 
-def _differences(facts: Facts, *, of_modules: bool) -> Iterator[tuple[str, str]]:
-    """Yield what differs between managers, and the value on each of them."""
+def _differences(facts: Facts, kind: str) -> Iterator[tuple[str, str]]:
+    """Yield what of ``kind`` differs between managers, and the value on each of them."""
     document = facts.documents.get("mgr compare")
     for each in document["differences"] if isinstance(document, dict) else ():
-        if (each["kind"] == "module") == of_modules:
+        if each["kind"] == kind:
             values = each["values"].items()
             yield each["name"], "; ".join(f"mgr.{name}: {value or '-'}" for name, value in values)
 

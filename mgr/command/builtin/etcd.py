@@ -37,6 +37,9 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
 def _row(member: StoreMember) -> tuple[str, ...]:
     if not member.reachable:
         return member.name or "-", member.endpoint, f"no answer: {member.error}", "", "", "", ""
+    latency = f"{member.latency_ms} ms"
+    if member.error:
+        return "-", member.endpoint, f"answers; {member.error}", "", "", "", latency
     return (
         member.name or "-",
         member.endpoint,
@@ -44,5 +47,5 @@ def _row(member: StoreMember) -> tuple[str, ...]:
         member.version,
         f"{member.bytes / MIB:.1f} MiB",
         f"{member.quota_bytes / MIB:.0f} MiB" if member.quota_bytes else "-",
-        f"{member.latency_ms} ms",
+        latency,
     )

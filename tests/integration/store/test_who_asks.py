@@ -8,6 +8,7 @@ from mgr.errors import AccessDeniedError, InvalidSettingError, StoreUnavailableE
 from mgr.store.api import Current, Interrupted, Listed, Put
 from mgr.store.identity import StoreIdentity
 from mgr.store.login import EtcdLogin
+from mgr.store.members import DENIED
 from mgr.tls import Tls
 from tests.support.reader import Reader
 from tests.support.secured_etcd import USER, Administrator, Certificates, secured
@@ -99,6 +100,9 @@ async def test_status_needs_no_right_but_that_on_the_prefix(
         assert (status.version, again.version) == ("", "")
         assert status.revision >= 1
         assert status.cluster_id == store.identity.cluster_id != 0
+        [member] = await store.members(timeout_s=5)
+        assert (member.reachable, member.error, member.version) == (True, DENIED, "")
+        assert member.latency_ms > 0
     lines = [record for record in caplog.records if "etcd version unknown" in record.message]
     assert len(lines) == 1
 

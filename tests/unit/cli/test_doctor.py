@@ -115,7 +115,11 @@ def option(section, name, value, level="advanced"):
          "none of the servers"),
         ({"documents": {"etcd status": [ETCD, ETCD, ETCD | {"version": "3.5.9"}]}}, "warning",
          "etcd", "3.5.9, 3.6.1"),
+        ({"samples": {A: samples(status("a", "active")), B: samples(status("b", note="old"))}},
+         "warning", "leadership", "mgr.b cannot lead: old"),
         ({"documents": {"etcd status": [ETCD]}}, "note", "etcd", "1 server"),
+        ({"documents": {"etcd status": [ETCD, ETCD, ETCD | {"error": "only for root"}]}},
+         "note", "etcd", "size and leader of e:1 are unknown: only for root"),
         ({"documents": {"mgr compare": {"differences": [
             {"kind": "setting", "name": "hold_s", "values": {"a": "5.0", "b": "4.0"}}]}}},
          "warning", "settings", "hold_s differs (mgr.a: 5.0; mgr.b: 4.0)"),
@@ -155,13 +159,16 @@ def test_a_fault_is_found_and_says_what_to_do(more, severity, subject, text):
         {"samples": {A: [Sample(status("a", "active", clock_s=None, at=None), 1, 2, 3)]}},
         {"documents": {"health detail": {"checks": {"CODE": {
             "severity": "HEALTH_ERR", "summary": {"message": "bad"}, "muted": True}}}}},
+        # The check of the versions names it.
+        {"documents": {"mgr compare": {"differences": [
+            {"kind": "version", "name": "mgrd", "values": {"a": "1", "b": "2"}}]}}},
         {"documents": {"config dump": [option("mgr", "x", "1"), option("global", "x", "1")]}},
         {"documents": {"config dump": [option("mgr.a", "x", "1"), option("mgr", "x", "2")]}},
     ],
 )  # fmt: skip
 def test_what_is_no_fault_is_not_found(more):
     """A doctor who always finds something is not asked again."""
-    assert [each for each in found(**more) if each[1] in {"clocks", "health", "options"}] == []
+    assert [each for each in found(**more) if each[1] in {"clocks", "health", "options", "settings"}] == []
 
 
 def test_the_status_is_that_of_the_worst_and_errors_come_first():
