@@ -285,7 +285,7 @@ def _server(host: str, tls: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Log nothing if the client closed the connection: that is no error of ours."""
-            if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            if not isinstance(sys.exception(), ConnectionError | TimeoutError | ssl.SSLError):
                 super().handle_error(request, client_address)
 
     return Server

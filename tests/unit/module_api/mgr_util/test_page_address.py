@@ -84,6 +84,41 @@ def test_a_page_speaks_tls_with_the_managers_certificate(files):
     assert page_url(of, "127.0.0.1", 1).startswith("https://")
 
 
+def test_a_client_that_leaves_before_its_answer_is_no_error(files, capsys):
+    """A load balancer that only checks does so all the time; with TLS it is an error of its own."""
+    tls = manager_tls(module(cert=files["cert"], key=files["key"]))
+    asked, left, bound, ports = threading.Event(), threading.Event(), threading.Event(), []
+
+    def answer(_target):
+        asked.set()
+        assert left.wait(10)
+        return text_reply(200, "late")
+
+    page = HttpPage(answer)
+
+    def ready(port):
+        ports.append(port)
+        bound.set()
+
+    serving = threading.Thread(target=lambda: page.run("127.0.0.1", 0, ready=ready, tls=tls))
+    before = set(threading.enumerate())
+    serving.start()
+    try:
+        assert bound.wait(10)
+        trusted = ssl.create_default_context(cafile=files["ca"])
+        client = http.client.HTTPSConnection("127.0.0.1", ports[0], timeout=10, context=trusted)
+        client.request("GET", "/")
+        assert asked.wait(10)
+        client.close()
+        left.set()
+        for thread in set(threading.enumerate()) - before - {serving}:
+            thread.join(10)
+    finally:
+        page.close()
+        serving.join(10)
+    assert capsys.readouterr().err == ""
+
+
 def test_without_a_certificate_or_if_it_is_not_wanted_a_page_speaks_plain_http(files):
     """The option ``tls`` of the module."""
     unwanted = module(cert=files["cert"], key=files["key"], tls=False)
