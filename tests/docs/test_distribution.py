@@ -26,16 +26,16 @@ print(location.package, found.error, [each.perm for each in found.commands])
 
 @pytest.mark.slow
 def test_the_project_file_of_the_page_makes_a_distribution_that_is_a_module(tmp_path):
-    """Built as pip does it, installed beside the product, found by its entry point."""
+    """Built as pip does it, by the name that the page installs, found by its entry point."""
     create_module("guests", tmp_path)
-    [text] = re.findall(
-        r"^```toml\n(\[build-system\].*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    )
+    page = PAGE.read_text()
+    [text] = FILE.findall(page)
     (tmp_path / "pyproject.toml").write_text(text)
 
     build = [sys.executable, "-P", "-m", "hatchling", "build", "-t", "wheel"]
     subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
     [wheel] = (tmp_path / "dist").glob("*.whl")
+    assert f"pip install {wheel.name}\n" in page
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     command = [sys.executable, "-P", "-c", LOAD, str(site)]
