@@ -16,7 +16,8 @@ from mgr.client.async_client import AsyncClient
 from mgr.errors import UnreachableError
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
-from tests.integration.rpc.cluster import Standby
+from tests.integration.rpc.cluster import Standby, cluster
+from tests.support.certificates import Authority
 from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
@@ -98,11 +99,37 @@ async def test_an_unreachable_advertised_address_is_named_with_the_setting(three
     assert 1 < balancer.connections < 60
 
 
+async def test_with_tls_a_client_that_is_only_configured_gives_the_name_of_all_managers(tmp_path):
+    """Otherwise gRPC looks for the list of addresses in each certificate, and does not find it."""
+    authority = Authority()
+    cert, key = authority.issue("any", uris=["mgr:client:any"])
+    credentials = grpc.ssl_channel_credentials(authority.pem, key, cert)
+    request = ExecuteRequest(words=["echo"], request_id="r")
+
+    async with cluster("a", "b", **authority.settings(tmp_path)) as two:
+        two.promote("a", 5)
+        target = "ipv4:" + ",".join(two.hosts)
+        options = [("grpc.service_config", json.dumps(page_config()))]
+        named = [*options, ("grpc.default_authority", "localhost")]
+        async with grpc.aio.secure_channel(target, credentials, options=options) as channel:
+            with pytest.raises(grpc.aio.AioRpcError, match="Hostname Verification"):
+                await CommandServiceStub(channel).Execute(request, timeout=10)
+        async with grpc.aio.secure_channel(target, credentials, options=named) as channel:
+            answer = await CommandServiceStub(channel).Execute(request, timeout=10)
+
+    assert answer.stderr == "a"
+
+
+def page_config():
+    """The service configuration that the page gives to any gRPC client."""
+    page = (ROOT / "docs/how-to/connect-clients.md").read_text()
+    return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+
+
 @pytest.mark.parametrize("health_checks", [True, False])
 async def test_a_client_that_is_only_configured_loses_no_call_in_a_hand_over(three, health_checks):
     """The configuration is the page's; not every language has the health checks."""
-    page = (ROOT / "docs/how-to/connect-clients.md").read_text()
-    config = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    config = page_config()
     if not health_checks:
         del config["healthCheckConfig"]
     three.promote("a", 5)
