@@ -13,11 +13,13 @@ DIGITS: Final = 12
 def files_digest(place: str) -> str:
     """Return a digest of the Python files beside ``place``, a module's ``module.py``. Blocks.
 
-    It does not depend on where the folder is. Empty if ``place`` is no file: the module belongs to
-    an installed distribution, whose own tools check its files.
+    It does not depend on where the folder is. Of an installed distribution, whose own tools check
+    its files, it is that of ``place``, which has its version. Empty if the file is not there.
     """
     file = Path(place)
-    if not file.is_absolute() or not file.is_file():
+    if place and not file.is_absolute():
+        return hashlib.sha256(place.encode()).hexdigest()[:DIGITS]
+    if not file.is_file():
         return ""
     found = hashlib.sha256()
     for each in sorted(file.parent.rglob("*.py")):

@@ -409,7 +409,8 @@ def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Modu
         log.warning("bundled_skip names no bundled module", extra={"names": sorted(unknown)})
     yield from (one for one in bundled if one.name not in skip and ALL not in skip)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        owner = point.dist.name if point.dist else "an installed distribution"
+        dist = point.dist
+        owner = f"{dist.name} {dist.version}" if dist else "an installed distribution"
         # A package that holds ``module.py`` is the same as a folder: all of it is reloaded.
         package = point.module.removesuffix(".module")
         yield ModuleLocation(point.name, package, f"{point.module} of {owner}")

@@ -168,7 +168,9 @@ def test_a_fault_is_found_and_says_what_to_do(more, severity, subject, text):
 )  # fmt: skip
 def test_what_is_no_fault_is_not_found(more):
     """A doctor who always finds something is not asked again."""
-    assert [each for each in found(**more) if each[1] in {"clocks", "health", "options", "settings"}] == []
+    assert [
+        each for each in found(**more) if each[1] in {"clocks", "health", "options", "settings"}
+    ] == []
 
 
 def test_the_status_is_that_of_the_worst_and_errors_come_first():

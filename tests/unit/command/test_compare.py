@@ -11,6 +11,7 @@ import pytest
 from mgr.command.builtin.compare import differences
 from mgr.election.records import Presence
 from mgr.host.file_digest import files_digest
+from mgr.host.finder import module_locations
 from mgr.link import ModuleReport
 from mgr.settings import Settings
 from mgr.shared_settings import SHARED, shared_settings
@@ -74,10 +75,27 @@ def test_the_digest_of_a_module_depends_on_its_files_only(tmp_path):
     assert files_digest(str(tmp_path / "y/hello/module.py")) != first
 
 
-@pytest.mark.parametrize("place", ["", "hello.module of hello-1.0", "/no/such/module.py"])
-def test_what_is_no_folder_has_no_digest(place):
-    """A distribution checks its own files."""
+@pytest.mark.parametrize("place", ["", "/no/such/module.py"])
+def test_what_is_not_there_has_no_digest(place):
+    """Nothing to compare."""
     assert files_digest(place) == ""
+
+
+def test_a_distribution_is_compared_by_its_version(tmp_path, monkeypatch):
+    """Its files are checked by its own tools; which version a host has, they do not compare."""
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = []
+    for version in ("1.0", "1.1", "1.0"):
+        info = tmp_path / f"mgr_guests-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: mgr-guests\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text("[mgr.modules]\nguests = guests\n")
+        [found] = [each for each in module_locations([]) if each.name == "guests"]
+        digests.append(files_digest(found.place))
+        shutil.rmtree(info)
+
+    assert digests[0] == digests[2] != digests[1]
+    assert len(digests[0]) == 12
 
 
 def test_shared_settings_have_no_secret_and_exist():
