@@ -136,13 +136,7 @@ def etcd(facts: Facts) -> Iterator[Problem]:
     members = _list(facts, "etcd status")
     if not members:
         return
-    down = [each for each in members if not each["reachable"]]
-    for each in down:
-        yield (
-            "error",
-            f"{each['endpoint']} does not answer: {each['error']}",
-            "start it; etcd stops when half of its servers are down",
-        )
+    yield from _without_state(members)
     for each in members:
         name = f"{each['name'] or '-'} ({each['endpoint']})"
         share = each["bytes"] / each["quota_bytes"] if each["quota_bytes"] else 0.0
@@ -157,13 +151,6 @@ def etcd(facts: Facts) -> Iterator[Problem]:
                 "warning",
                 f"{name} took {each['latency_ms']:.0f} ms to answer",
                 "give it a disk and processors of its own",
-            )
-    for each in members:
-        if each["reachable"] and each["error"]:
-            yield (
-                "note",
-                f"size and leader of {each['endpoint']} are unknown: {each['error']}",
-                "see 'etcdctl endpoint status', as such a user",
             )
     up = [each for each in members if each["reachable"] and not each["error"]]
     if up and not any(each["leader"] for each in up):
@@ -181,6 +168,22 @@ def etcd(facts: Facts) -> Iterator[Problem]:
             f"{len(members)} server: the loss of one stops the cluster",
             "run three servers, and name all in the setting etcd",
         )
+
+
+def _without_state(members: list[dict[str, Any]]) -> Iterator[Problem]:
+    for each in members:
+        if not each["reachable"]:
+            yield (
+                "error",
+                f"{each['endpoint']} does not answer: {each['error']}",
+                "start it; etcd stops when half of its servers are down",
+            )
+        elif each["error"]:
+            yield (
+                "note",
+                f"size and leader of {each['endpoint']} are unknown: {each['error']}",
+                "see 'etcdctl endpoint status', as such a user",
+            )
 
 
 def modules(facts: Facts) -> Iterator[Problem]:
