@@ -37,13 +37,19 @@ def answered(found: Mapping[str, Status | str]) -> list[Status]:
 def reasons(found: Mapping[str, Status | str], *, ages: bool = True) -> dict[str, str]:
     """Return by name why managers do not lead; those that give no reason are left out.
 
+    One that others name as the leader, and that does not answer, is among them.
+
     Without ``ages`` the text stays the same while the reason does.
     """
-    return {
-        f"mgr.{status.name}": why
-        for status in answered(found)
-        if (why := _reason(status, ages=ages))
-    }
+    statuses = answered(found)
+    given = {f"mgr.{each.name}": why for each in statuses if (why := _reason(each, ages=ages))}
+    names = {status.name for status in statuses}
+    for status in statuses:
+        fresh = status.view_age_s is not None and status.view_age_s <= ETCD_SILENT_S
+        if fresh and status.active is not None and status.active.name not in names:
+            why = f"leads, as mgr.{status.name} knows, but does not answer here"
+            given.setdefault(f"mgr.{status.active.name}", why)
+    return given
 
 
 def summary(found: Mapping[str, Status | str], *, ages: bool = True) -> str:

@@ -31,6 +31,16 @@ def test_a_suspended_active_does_not_lead_whoever_names_it():
     assert without_active.summary(SUSPENDED) == (f"no active manager (mgr.a: suspended, {FULL})")
 
 
+def test_an_active_that_does_not_answer_is_named_as_such():
+    """A busy or frozen one is not nobody; what a standby knew long ago is not said."""
+    silent = {"h:1": "no answer in time", "h:2": status("b", "standby", active=A)}
+    old = {"h:2": status("b", "standby", active=A, age_s=9.0)}
+
+    why = "mgr.a: leads, as mgr.b knows, but does not answer here"
+    assert without_active.summary(silent) == f"no active manager ({why})"
+    assert without_active.reasons(old) == {"mgr.b": "no answer from etcd for 9 s"}
+
+
 @pytest.mark.parametrize("phase", ["active", "starting", "draining"])
 def test_one_that_leads_is_waited_for(phase):
     """It will answer; so is anybody, where no manager answered."""
