@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -104,7 +106,7 @@ async def exchange(
         try:
             return await _join_at(address, token.pin, request)
         except RETRIED as error:
-            failures[address] = str(error)
+            failures[address] = str(error).removeprefix(f"{address}: ")
             named = error.active_address if isinstance(error, NotActiveError) else None
             if named and named not in known:
                 known.insert(turn % (len(known) + 1), named)
@@ -181,7 +183,10 @@ async def _presented_chain(address: str) -> list[bytes]:
     except ssl.SSLError as error:
         raise UnreachableError(f"{address} does not speak TLS ({error.reason})") from None
     except OSError as error:
-        raise UnreachableError(f"{address}: {error.strerror or error}") from None
+        # The text of asyncio's error repeats the address; one of a name that is not found does not.
+        known = error.errno in errno.errorcode
+        why = os.strerror(error.errno or 0) if known else error.strerror or error
+        raise UnreachableError(f"{address}: {why}") from None
     try:
         return _chain_of(writer.get_extra_info("ssl_object"))
     finally:

@@ -199,6 +199,15 @@ async def test_a_certificate_of_the_right_ca_that_is_not_a_servers_is_not_enough
     assert signing.issuer.tokens()[token.id].used_for == ""
 
 
+async def test_where_nobody_listens_the_reason_names_the_address_once(signing):
+    """And in the words of the system."""
+    token = await signing.token()
+    with pytest.raises(UnreachableError) as failed:
+        await exchange("127.0.0.1:1", token, "host.x", PrivateKey(), timeout_s=0.1)
+
+    assert str(failed.value) == "no manager signed a certificate (127.0.0.1:1: Connection refused)"
+
+
 @pytest.mark.parametrize(
     ("secret", "name", "error"),
     [
