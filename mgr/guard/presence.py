@@ -23,6 +23,7 @@ WAIT_BEYOND_LEASE_S: Final = 1.0
 belongs to a live manager."""
 RETRY_S: Final = 0.1
 """Pause after a write of the presence that failed."""
+SETTLING: Final = frozenset({Phase.STARTING, Phase.ACTIVE})
 UPDATE_AFTER_S: Final = 0.1
 """How long an active collects changes before its presence is written again."""
 MAY_LEAD: Final = (WAITING | LEADING) - {Phase.INELIGIBLE}
@@ -221,9 +222,9 @@ class PresenceUpdater:
                     await asyncio.sleep(RETRY_S)
                     continue
             await self.stale.wait()
-            if self._state.phase not in WAITING:
-                # Every manager reads each version: in a failover one of two or three is enough,
-                # and it comes after the commands that waited.
+            if self._state.phase in SETTLING:
+                # Every manager reads each version: after a takeover one of two is enough, and it
+                # comes after the commands that waited. A worker that leaves is reported at once.
                 await asyncio.sleep(UPDATE_AFTER_S)
 
     async def _update(self, presence: Presence) -> None:
