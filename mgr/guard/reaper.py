@@ -42,6 +42,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Collection
 from typing import Final, NoReturn
 
 BACKSTOP_NS: Final = 20_000_000
@@ -232,11 +233,7 @@ class Reaper:
                         code = ended[1]
             except ChildProcessError:
                 break
-            found = _below(os.getpid())
-            for pid in found:
-                _kill(pid)
-            # Killed before they are looked at: none of them can start anything any more.
-            clean = clean + 1 if all(map(has_ended, found)) else 0
+            clean = clean + 1 if self._kill_below() else 0
             if not reported and 0 < clean < CLEAN_SCANS:
                 continue
             if not reported and clean and (shown := code or _exit_code(self._worker)):
@@ -249,6 +246,18 @@ class Reaper:
             self._report(how, code or 0)
         os._exit(0)
 
+    def _kill_below(self, spared: Collection[int] = ()) -> bool:
+        """Kill every process below this one; return whether all that were found have ended.
+
+        Ask ``CLEAN_SCANS`` times: a process that is moving from one parent to another can be
+        missed once.
+        """
+        found = _below(os.getpid()).difference(spared)
+        for pid in found:
+            _kill(pid)
+        # Killed before they are looked at: none of them can start anything any more.
+        return all(map(has_ended, found))
+
     def _report(self, how: str, status: int) -> None:
         """Tell the guard that nothing runs any more; ``status`` as of ``waitpid``."""
         self._send(f"gone {how} {os.waitstatus_to_exitcode(status)}")
@@ -257,11 +266,7 @@ class Reaper:
         pause = select.poll()
         clean = 0
         for _ in range(SWEEPS_MAX):
-            found = _below(os.getpid()) - {self._worker}
-            for pid in found:
-                _kill(pid)
-            # A process that is moving from one parent to another can be missed once.
-            clean = clean + 1 if all(map(has_ended, found)) else 0
+            clean = clean + 1 if self._kill_below(spared={self._worker}) else 0
             if clean == CLEAN_SCANS:
                 return True
             if not clean:
