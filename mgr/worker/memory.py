@@ -3,8 +3,8 @@
 The allocator of the C library keeps freed memory that lies below memory in use. After a burst of
 large messages that can be hundreds of megabytes, for as long as the process lives.
 
-What stays after that are pages of which a part is in use, and stacks of gRPC's threads: some ten
-megabytes after the first burst, and no more after further ones.
+Some ten megabytes stay after the first burst, most likely pages of which a part is in use, and
+stacks of gRPC's threads; that was not measured.
 """
 
 from __future__ import annotations
