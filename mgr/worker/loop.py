@@ -265,6 +265,8 @@ class Worker:
         self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
         self._tasks.create_task(self._follow_reloads(), name="reloads")
         self._tasks.create_task(give_memory_back(), name="give memory back")
+        # Before the guard calls this manager warm: it could be the next to take over.
+        self._preload_active_role(opened.http.address)
         self._guard_link.send(
             Ready(
                 grpc_address=opened.grpc.address,
@@ -277,13 +279,12 @@ class Worker:
         )
         certificates.start(self._tasks, self._guard_link)
         log.info("standby ready", extra={"grpc": opened.grpc.address, "http": opened.http.address})
-        self._preload_active_role(opened.http.address)
 
     def _preload_active_role(self, http_address: str) -> None:
         """Construct the active role once and drop it, so that a failover is not the first time.
 
-        That parses descriptors, compiles patterns, loads code and makes what modules declare into
-        documents. A role that cannot be constructed fails here, before anything depends on it.
+        That parses descriptors, compiles patterns, loads code and makes documents of declarations.
+        A role that cannot be constructed fails here, before anything depends on it.
         """
         nobody = TermContext(
             term=0,
@@ -302,7 +303,7 @@ class Worker:
         if self._active is not None:
             write_s: float | None = self._active.proof.age_s()
         else:
-            # Counted from the promotion, also while the active role cannot be constructed.
+            # From the promotion on, also while the active role cannot be constructed.
             write_s = None if self._promoted_s is None else CLOCK.now() - self._promoted_s
         return Ages(write_s, mirror_s if math.isfinite(mirror_s) else None)
 

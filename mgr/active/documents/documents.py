@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from mgr.cluster.frozen import freeze
 from mgr.cluster.owned import owned
 from mgr.election.records import Presence
 from mgr.host.cluster_view import LeaderView
+from mgr.link import ModuleReport
 from mgr.module_api.notify import STORE, NotifyType
 
 EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
@@ -27,6 +29,7 @@ CEPH_AND_FLEET: Final = frozenset({"mon_metadata", "osd_metadata", "mds_metadata
 """Documents about the fleet that a real Ceph cluster has, too, and then they are that cluster's."""
 RESERVED_PREFIXES: Final = ("mgr_", "pg_")
 """Prefixes kept for documents of later versions."""
+STANDBYS_CACHED: Final = 64
 NOTIFICATION_KINDS: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
 """The kinds of notifications. A map of such a name would cause the same notification."""
 
@@ -199,15 +202,7 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
                 "gid": gid(presence.incarnation),
                 "name": presence.name,
                 "mgr_features": 0,
-                "available_modules": [
-                    {
-                        "name": report.name,
-                        "can_run": report.can_run,
-                        "error_string": report.error,
-                        "module_options": {},
-                    }
-                    for report in presence.modules
-                ],
+                "available_modules": _modules_of_standby(presence.modules),
             }
             for presence in presences
             # Warm: one whose worker does not start could not take over.
@@ -221,6 +216,22 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
         "last_failure_osd_epoch": 0,
         "active_clients": [],
     }
+
+
+@functools.lru_cache(maxsize=STANDBYS_CACHED)
+def _modules_of_standby(reports: tuple[ModuleReport, ...]) -> Any:
+    # The same for every manager with the same files, and in every term.
+    return freeze(
+        [
+            {
+                "name": report.name,
+                "can_run": report.can_run,
+                "error_string": report.error,
+                "module_options": {},
+            }
+            for report in reports
+        ]
+    )
 
 
 def health(document: Mapping[str, Any]) -> dict[str, str]:
