@@ -204,7 +204,7 @@ class ActiveRole:
         )
 
     def _show_modules(self) -> None:
-        # Until here one update takes the place of one for each module that starts.
+        # Until here one update takes the place of one for each module.
         if not self._shows_modules:
             self._shows_modules = True
             self._checks.update()
@@ -281,10 +281,9 @@ class ActiveRole:
 
     async def _tell(self, request: Request) -> Answer:
         own = self._manager.id
-        if daemon_arguments := daemon_command_arguments(request.words, request.arguments):
-            return await self._dispatcher.execute(
-                replace(request, words=(TELL,), arguments=daemon_arguments)
-            )
+        if arguments := daemon_command_arguments(request.words, request.arguments):
+            to_daemon = replace(request, words=(TELL,), arguments=arguments)
+            return await self._dispatcher.execute(to_daemon)
         name, words = resolve_target(request.words, own)
         if name != own:
             self._dispatcher.check_refusal(replace(request, words=words), "it is for another one")
@@ -318,8 +317,8 @@ class ActiveRole:
         """
         self._draining = True
         clock = self._manager.clock
-        # The steps share one end: past ``budget_s`` the guard kills the worker, and leadership is
-        # then released only after the kill. Each later step gets what the earlier ones left.
+        # The steps share one end: past ``budget_s`` the guard kills the worker and releases
+        # leadership after that. Each later step gets what the earlier ones left.
         end_s = clock.now() + budget_s
         # Every module stops: health tells nobody, and the processor is the successor's.
         self._shows_modules = False
@@ -489,6 +488,8 @@ class ActiveRole:
     def _on_module_stopped(self, module: str) -> None:
         self._board.clear(module)
         self._progress.drop(module)
+        if self._draining:
+            return  # a successor waits, and nobody reads what would be made here
         if self._shows_modules:
             self._checks.update()
         self._publisher.module_stopped(module)
