@@ -150,9 +150,9 @@ ROWS = (
     Row(
         number=37,
         fault="the local disk is full or read-only",
-        holds="nothing of a manager is on it",
-        not_here="a manager writes no local file (`read_only: true` in deploy/compose.yaml); there "
-        "is no audit log yet",
+        holds="the term goes on; with a required audit file, leadership goes to a manager that "
+        "can write its own",
+        elsewhere="tests/integration/worker/test_audit_sinks.py",
     ),
     Row(
         number=38,
@@ -165,8 +165,7 @@ ROWS = (
         number=39,
         fault="certificates expire or rotate",
         holds="no restart, no failed connection",
-        not_here="nothing reads a certificate again while it runs: a rotated one counts from the "
-        "manager's next worker; towards etcd: tests/integration/store/test_who_asks.py",
+        elsewhere="tests/e2e/test_secure_cluster.py",
     ),
     Row(
         number=40,
