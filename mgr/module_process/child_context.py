@@ -323,18 +323,6 @@ class ChildContext(ChildStandbyContext):
         payload = pickled_arguments(module, method, args, kwargs)
         return remote_result(self._link.call("remote", module, method, payload))
 
-    def __getattr__(self, name: str) -> Any:
-        """Return what asks the worker for any other method of ``ModuleContext``."""
-        if name not in ASKED:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        call = self._link.call
-
-        def ask(*args: Any) -> Any:
-            return call(name, *args)
-
-        setattr(self, name, ask)
-        return ask
-
 
 READ_HERE: Final = ("get_counter", "get_latest_counter", "get_latest_labelled_counter")
 """Methods that read memory which the worker shares."""
@@ -352,3 +340,18 @@ ASKED: Final = frozenset(
     }
 )
 """Methods of ``ModuleContext`` that are asked of the worker with their arguments as they are."""
+
+
+def _asking(name: str) -> Callable[..., Any]:
+    """Return a method that asks the worker for ``name`` with its arguments as they are."""
+
+    def ask(self: ChildContext, *args: Any) -> Any:
+        return self._link.call(name, *args)
+
+    ask.__name__ = name
+    return ask
+
+
+# Not by ``__getattr__``: a class that has one makes each of its attributes slower to read.
+for _name in ASKED:
+    setattr(ChildContext, _name, _asking(_name))
