@@ -45,7 +45,7 @@ from mgr.module_api.ceph import bindings
 from mgr.module_api.confined_context import confined
 from mgr.module_api.context import ModuleContext
 from mgr.module_process.child_context import ChildContext, ChildStandbyContext
-from mgr.module_process.child_link import ChildLine, ChildLink, Reply
+from mgr.module_process.child_link import ChildLine, ChildLink, Reply, SharedLine
 from mgr.module_process.declarations import encode_declarations
 from mgr.module_process.failures import encode_crash, encode_failure
 from mgr.module_process.messages import (
@@ -88,12 +88,12 @@ class Child:
         """Serve the worker behind ``lines``."""
         self._link = ChildLink(lines[MAIN])
         self._link.exit_disconnected = EXIT_DISCONNECTED
-        self._lines = {line: ChildLine(self._link, lines[line]) for line in (JOBS, SERVE, REMOTE)}
+        self._lines = {line: ChildLine(self._link, lines[line]) for line in (JOBS, SERVE)}
+        self._remote = SharedLine(self._link, lines[REMOTE])
         self._memory = memory
         self._found: DiscoveredModule | None = None
         self._instance: Any = None
         self._context: ChildStandbyContext | None = None
-        self._remote_turn = threading.Lock()
         self._remote_threads = self._remote_idle = 0
         self._counting = threading.Lock()
         self._name = ""
@@ -201,27 +201,29 @@ class Child:
         return CLOCK.now() < float(until_s)
 
     def _serve_remote(self) -> None:
-        """Start a thread for calls of other modules, unless there are enough."""
-        if self._remote_threads < REMOTE_THREADS_MAX:
+        """Start a thread for calls of other modules, unless one waits or there are enough."""
+        with self._counting:
+            if self._remote_idle or self._remote_threads >= REMOTE_THREADS_MAX:
+                return
             self._remote_threads += 1
-            self._start("remote", self._run_remote)
+            self._remote_idle += 1
+        self._start("remote", self._run_remote)
 
     def _run_remote(self) -> None:
-        """Run methods for other modules. One thread at a time waits for the next call."""
-        line = self._lines[REMOTE]
+        """Run methods for other modules."""
+        line = self._remote
         while True:
+            _, number, (_, (method, payload), *trace), _ = line.next_job()
             with self._counting:
-                self._remote_idle += 1
-            with self._remote_turn:
-                _, number, (_, (method, payload), *trace), _ = line.next_job()
-                with self._counting:
-                    self._remote_idle -= 1
-                if not self._remote_idle:
-                    self._serve_remote()
+                self._remote_idle -= 1
+            if not self._remote_idle:
+                self._serve_remote()
             with steps.record(StepKind.REMOTE, self._name, method), Carried(trace_in(trace)):
                 answer = run_remote(self._instance, method, payload)
                 end_if_forked(self._process, self._name)
             self._answer(Reply(line, number), answer)
+            with self._counting:
+                self._remote_idle += 1
 
     def _call_own(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method for this module itself, on the calling thread."""

@@ -11,20 +11,24 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import select
 import socket
 import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from mgr.errors import OutcomeUnknownError
 from mgr.module_process.failures import decode_failure, encode_failure
 from mgr.module_process.messages import (
+    HEADER,
     Kind,
     Message,
     MessageBuffer,
+    announced_length,
     call_body,
+    decode,
     encode,
     trace_in,
 )
@@ -32,6 +36,8 @@ from mgr.tracing import TraceContext
 
 RECEIVE_BYTES: Final = 1 << 14
 """Received at once, into a buffer that is kept: to get and free one costs more than a command."""
+ONE_READER: Final = select.EPOLLIN | select.EPOLLONESHOT
+"""Whoever is told that there is something reads alone, until it asks for the next one."""
 REPLY_S: Final = 660.0
 """How long a thread waits for an answer. The worker's own limits are shorter."""
 
@@ -200,21 +206,35 @@ class ChildLink:
             reply.failure(encode_failure(error))
 
 
-class ChildLine:
-    """A socket to the worker that one thread at a time reads, for its jobs and its own calls."""
+class _Line:
+    """A socket to the worker beside that of the main thread."""
 
     def __init__(self, link: ChildLink, sock: socket.socket) -> None:
         """Handle every message after what was noted on ``link`` before it."""
         self._link = link
         self._sock = sock
+        self._sending = threading.Lock()
+        os.register_at_fork(after_in_child=sock.close)
+
+    def send(self, kind: Kind, number: int, body: Any) -> None:
+        """Send a message; waits while the worker does not read."""
+        content = encode(kind, number, body)
+        with self._sending:
+            self._sock.sendall(content)
+
+
+class ChildLine(_Line):
+    """A line that one thread reads, for its jobs and its own calls."""
+
+    def __init__(self, link: ChildLink, sock: socket.socket) -> None:
+        """See ``_Line``."""
+        super().__init__(link, sock)
         # Without it each ``recv`` would cost a ``poll``.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(REPLY_S), 0))
         self._numbers = itertools.count(1)
         self._buffer, self._space = MessageBuffer(), memoryview(bytearray(RECEIVE_BYTES))
         self._received: deque[Message] = deque()
         self._jobs: deque[Message] = deque()
-        self._sending = threading.Lock()
-        os.register_at_fork(after_in_child=sock.close)
 
     def belongs_to_this_thread(self) -> None:
         """Let calls of this thread go this way from now on; no other thread may read it."""
@@ -250,12 +270,6 @@ class ChildLine:
             if message is not None and message.kind == Kind.CALL:
                 return message
 
-    def send(self, kind: Kind, number: int, body: Any) -> None:
-        """Send a message; waits while the worker does not read."""
-        content = encode(kind, number, body)
-        with self._sending:
-            self._sock.sendall(content)
-
     def _next(self) -> Message | None:
         """Return the next message; None if there is none for a long time."""
         while not self._received:
@@ -273,7 +287,45 @@ class ChildLine:
         return message
 
 
-def _wait_for_the_end() -> None:
+class SharedLine(_Line):
+    """A line that any number of threads wait for: each job wakes one of them.
+
+    The kernel chooses which. If the threads took turns at reading, whoever got a job would have to
+    wake the next one, and both would want the interpreter at once.
+    """
+
+    def __init__(self, link: ChildLink, sock: socket.socket) -> None:
+        """See ``_Line``."""
+        super().__init__(link, sock)
+        self._poll = select.epoll()
+        self._poll.register(sock, ONE_READER)
+        os.register_at_fork(after_in_child=self._poll.close)
+
+    def next_job(self) -> Message:
+        """Wait for the next call of the worker."""
+        try:
+            self._poll.poll(None, 1)
+            # Now no other thread is told of further ones: the next one may be there in part only.
+            length = announced_length(self._receive(HEADER.size))
+            message = decode(self._receive(length))
+            self._poll.modify(self._sock, ONE_READER)
+        except OSError:
+            _wait_for_the_end()
+        self._link.wait_noted(message.after)
+        return message
+
+    def _receive(self, count: int) -> bytes:
+        """Receive ``count`` bytes; raises ``ConnectionResetError`` if the worker is gone."""
+        content = self._sock.recv(count, socket.MSG_WAITALL)
+        while len(content) < count:  # a signal came in between, or it is the end
+            more = self._sock.recv(count - len(content), socket.MSG_WAITALL)
+            if not more:
+                raise ConnectionResetError
+            content += more
+        return content
+
+
+def _wait_for_the_end() -> NoReturn:
     """The worker is gone, or has let go of this process: the main thread ends it."""
     while True:
         threading.Event().wait(REPLY_S)

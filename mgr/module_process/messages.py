@@ -168,6 +168,29 @@ def trace_in(rest: Sequence[Any]) -> TraceContext | None:
     return parse(*rest[0]) if rest else None
 
 
+def announced_length(buffer: bytes | bytearray) -> int:
+    """Return the length of the message that ``buffer`` begins.
+
+    Raises:
+        MessageTooLargeError: It is too large.
+
+    """
+    length: int = HEADER.unpack_from(buffer)[0]
+    if length > MESSAGE_BYTES_MAX:
+        raise MessageTooLargeError(f"a message of {length} bytes was announced")
+    return length
+
+
+def decode(content: bytes) -> Message:
+    """Return the message that ``encode`` made ``content`` of, which is without its length.
+
+    Raises:
+        pickle.UnpicklingError: It contains something that is not plain.
+
+    """
+    return Message(*loads(content))
+
+
 class MessageBuffer:
     """Puts together the messages of a byte stream."""
 
@@ -184,12 +207,9 @@ class MessageBuffer:
         """
         self._bytes += received
         while len(self._bytes) >= HEADER.size:
-            (length,) = HEADER.unpack_from(self._bytes)
-            if length > MESSAGE_BYTES_MAX:
-                raise MessageTooLargeError(f"a message of {length} bytes was announced")
-            end = HEADER.size + length
+            end = HEADER.size + announced_length(self._bytes)
             if len(self._bytes) < end:
                 return
             content = bytes(memoryview(self._bytes)[HEADER.size : end])
             del self._bytes[:end]
-            yield Message(*loads(content))
+            yield decode(content)
