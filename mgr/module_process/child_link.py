@@ -13,7 +13,6 @@ import itertools
 import os
 import select
 import socket
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -209,12 +208,15 @@ class ChildLink:
 class _Line:
     """A socket to the worker beside that of the main thread."""
 
-    def __init__(self, link: ChildLink, sock: socket.socket) -> None:
+    def __init__(self, link: ChildLink, sock: socket.socket, events: int) -> None:
         """Handle every message after what was noted on ``link`` before it."""
         self._link = link
         self._sock = sock
         self._sending = threading.Lock()
+        self._poll = select.epoll()
+        self._poll.register(sock, events)
         os.register_at_fork(after_in_child=sock.close)
+        os.register_at_fork(after_in_child=self._poll.close)
 
     def send(self, kind: Kind, number: int, body: Any) -> None:
         """Send a message; waits while the worker does not read."""
@@ -228,9 +230,7 @@ class ChildLine(_Line):
 
     def __init__(self, link: ChildLink, sock: socket.socket) -> None:
         """See ``_Line``."""
-        super().__init__(link, sock)
-        # Without it each ``recv`` would cost a ``poll``.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(REPLY_S), 0))
+        super().__init__(link, sock, select.EPOLLIN)
         self._numbers = itertools.count(1)
         self._buffer, self._space = MessageBuffer(), memoryview(bytearray(RECEIVE_BYTES))
         self._received: deque[Message] = deque()
@@ -250,9 +250,11 @@ class ChildLine(_Line):
         number = next(self._numbers)
         self.send(Kind.CALL, number, call_body(name, args))
         while True:
-            message = self._next()
-            if message is None:
+            # Not in ``recv`` at once: it would be woken for nothing when the worker takes the
+            # request. The kernel wakes all who wait at a socket when there is room in it again.
+            if not self._received and not self._poll.poll(REPLY_S, 1):
                 raise OutcomeUnknownError(f"{name}: no answer within {REPLY_S:g} s")
+            message = self._next()
             if message.kind == Kind.CALL:
                 self._jobs.append(message)
             elif message.number == number:
@@ -267,16 +269,14 @@ class ChildLine(_Line):
             return self._jobs.popleft()
         while True:
             message = self._next()
-            if message is not None and message.kind == Kind.CALL:
+            if message.kind == Kind.CALL:
                 return message
 
-    def _next(self) -> Message | None:
-        """Return the next message; None if there is none for a long time."""
+    def _next(self) -> Message:
+        """Wait for the next message."""
         while not self._received:
             try:
                 count = self._sock.recv_into(self._space)
-            except BlockingIOError:
-                return None
             except OSError:
                 count = 0
             if not count:
@@ -296,10 +296,7 @@ class SharedLine(_Line):
 
     def __init__(self, link: ChildLink, sock: socket.socket) -> None:
         """See ``_Line``."""
-        super().__init__(link, sock)
-        self._poll = select.epoll()
-        self._poll.register(sock, ONE_READER)
-        os.register_at_fork(after_in_child=self._poll.close)
+        super().__init__(link, sock, ONE_READER)
 
     def next_job(self) -> Message:
         """Wait for the next call of the worker."""

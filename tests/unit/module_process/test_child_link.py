@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from mgr.module_process.child_link import ChildLink, SharedLine
+from mgr.errors import OutcomeUnknownError
+from mgr.module_process import child_link
+from mgr.module_process.child_link import ChildLine, ChildLink, SharedLine
 from mgr.module_process.messages import Kind, MessageBuffer, encode
 
 THREADS = 4
@@ -110,3 +112,25 @@ def test_a_call_begins_after_what_was_noted_before_it(pair, link):
 
     assert threads.ended(1) == [1]
     assert noted == ["said"]
+    link.worker.close()
+    reader.join(LIMIT_S)
+
+
+def test_an_answer_that_is_late_is_not_the_next_ones(pair, link, monkeypatch):
+    """Whoever waits too long is told so, and what the worker calls meanwhile is kept."""
+    ours, theirs = pair
+    line = ChildLine(link, theirs)
+    monkeypatch.setattr(child_link, "REPLY_S", 0.01)
+
+    with pytest.raises(OutcomeUnknownError, match="first: no answer within"):
+        line.call("first")
+    monkeypatch.undo()
+    for kind, number, body in (
+        (Kind.RESULT, 1, "late"),
+        (Kind.CALL, 7, ("command", ())),
+        (Kind.RESULT, 2, "right"),
+    ):
+        ours.sendall(encode(kind, number, body))
+
+    assert line.call("second") == "right"
+    assert line.next_job().number == 7
