@@ -1,8 +1,10 @@
 """Memory with the counters of daemons, which processes of modules map and read.
 
-It is a file without a name. A block of it has the ring of one daemon: a header of two numbers, who
-owns the block and how many rows were written, then the rows as ``mgr.cluster.counters.Ring`` lays
-them out. An owner's number is never used again: a reader that finds another one there asks again.
+It is a file without a name. Its first page has a number that grows whenever a daemon has declared
+counters: a reader that was told of none need not ask again before. A block of what follows has the
+ring of one daemon: a header of two numbers, who owns the block and how many rows were written, then
+the rows as ``mgr.cluster.counters.Ring`` lays them out. An owner's number is never used again: a
+reader that finds another one there asks again.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class CounterMemory:
     """The file, and which of its blocks are free. Use it on the loop."""
 
     def __init__(self) -> None:
-        """Reserve nothing yet.
+        """Reserve the first page.
 
         Raises:
             OSError: The system gives no memory.
@@ -39,7 +41,10 @@ class CounterMemory:
         """
         self._fd: Final = os.memfd_create("mgr-counters", os.MFD_CLOEXEC)
         self._owners = itertools.count(1)
-        self._bytes = 0
+        self._bytes = mmap.PAGESIZE
+        os.ftruncate(self._fd, self._bytes)
+        # As one number, which is read and written at once and not byte by byte.
+        self._declared = memoryview(mmap.mmap(self._fd, self._bytes)).cast("Q")
         self._segment = memoryview(b"")
         self._segment_at = self._used = 0
         # By size: daemons of one type have blocks of one size. A deque, since a block is given
@@ -50,6 +55,10 @@ class CounterMemory:
     def path(self) -> str:
         """Where another process of this user opens the file."""
         return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def on_declared(self) -> None:
+        """Note that a daemon has declared counters."""
+        self._declared[0] += 1
 
     def share(self, ring: Ring) -> Place | None:
         """Move a ring here, if it is not here yet; return where. None: it has no counters."""

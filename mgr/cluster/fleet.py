@@ -69,6 +69,7 @@ class Fleet:
         streams_opened: Number of streams opened so far.
         streams_ended: Number of these streams that have ended.
         wait_stored: Waits until the store has the state of a name, including its removal.
+        on_declared: Called just after a daemon has got other counters.
 
     """
 
@@ -95,6 +96,7 @@ class Fleet:
         self.streams_opened = 0
         self.streams_ended = 0
         self.wait_stored: Callable[[str], Awaitable[None]] = _not_stored
+        self.on_declared: Callable[[], None] = lambda: None
         self.health = FleetHealth()
         self.absent: frozenset[str] = frozenset()
         self.counts: Mapping[DaemonState, int] = {}
@@ -104,7 +106,6 @@ class Fleet:
         self._schemas = Schemas()
         self._fill_until_s = clock.now()
         self._awaited: set[str] = set()
-
         self._on_record_change: list[Callable[[str], None]] = []
 
     # -- known daemons --------------------------------------------------------------------------
@@ -133,9 +134,8 @@ class Fleet:
         if options.grace_s < self.options.grace_s:
             now_s = self._clock.now()
             for daemon in self.daemons.values():
-                daemon.last_message_s = (
-                    now_s if daemon.state is DaemonState.REPORTING else daemon.last_message_s
-                )
+                if daemon.state is DaemonState.REPORTING:
+                    daemon.last_message_s = now_s
         self.options = options
 
     def on_record_change(self, listener: Callable[[str], None]) -> None:
@@ -273,6 +273,7 @@ class Fleet:
     def _set_ring(self, daemon: Daemon, ring: Ring) -> None:
         self.values += ring.schema.width - daemon.ring.schema.width
         daemon.ring = ring
+        self.on_declared()
 
     def report(
         self,

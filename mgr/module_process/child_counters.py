@@ -1,7 +1,8 @@
 """Reads counters of daemons in a module's process, from memory that the worker writes.
 
 The worker is asked once for each daemon where its counters are, or for all at once if a module
-reads many. Reading is then what it is in the worker: ``mgr.cluster.counters.Ring``.
+reads many. For a daemon without counters it is asked again once one has declared some. Reading is
+then what it is in the worker: ``mgr.cluster.counters.Ring``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SINGLE_MAX: Final = 8
 """Daemons that are asked for one by one before all are asked for."""
 KNOWN_SHARE: Final = 10
 """All are asked for again once so many are not known: one in ten of those that are."""
+ABSENT_MAX: Final = 4096
+"""Names of daemons without counters that are remembered."""
 
 
 class SharedRing(Ring):
@@ -77,17 +80,25 @@ class SharedCounters:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._segments: dict[int, memoryview] = {}
         self._schemas: dict[bytes, Schema] = {}
+        first_page = mmap.mmap(self._fd, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        self._declared = memoryview(first_page).cast("Q")
         self._known: dict[str, _Daemon] = {}
+        # What ``_declared`` was when the worker was asked for a daemon and had no counters of it.
+        self._absent: dict[str, int] = {}
         self._asked = 0
 
     def get(self, name: str) -> _Daemon | None:
         """Return the daemon; None if there is none or it has no counters."""
         known = self._known.get(name)
-        if known is None or not known.ring.valid:
-            known = self._ask(name)
-        return known
+        if known is not None and known.ring.valid:
+            return known
+        if self._absent.get(name) == self._declared[0]:
+            return None
+        return self._ask(name)
 
     def _ask(self, name: str) -> _Daemon | None:
+        # Read first: for what is declared during the request it is asked again.
+        declared = self._declared[0]
         self._known.pop(name, None)
         self._asked += 1
         every = self._asked >= max(SINGLE_MAX, len(self._known) // KNOWN_SHARE)
@@ -97,7 +108,12 @@ class SharedCounters:
             schema = self._schemas.get(digest) or self._schema(found)
             if schema is not None and schema.digest == digest:
                 self._known[found] = _Daemon(self._ring(Place(*place), schema, short))
-        return self._known.get(name)
+        daemon = self._known.get(name)
+        if daemon is None:
+            if len(self._absent) >= ABSENT_MAX:
+                self._absent.clear()
+            self._absent[name] = declared
+        return daemon
 
     def _schema(self, name: str) -> Schema | None:
         found = self._call("counter_schema", name)

@@ -12,6 +12,7 @@ from mgr.active.modules.process_host import ActiveHostSide
 from mgr.active.modules.usage import Modules, UsageMeter
 from mgr.active.term_parts import TermParts
 from mgr.cluster.counter_memory import CounterMemory
+from mgr.cluster.fleet import Fleet
 from mgr.command.module_usage import MeasureUsage
 from mgr.host.execution import OnDied
 from mgr.host.finder import DiscoveredModule
@@ -97,7 +98,9 @@ class IsolatedModules:
             found.name,
             start=partial(self._start, found, timed=timed),
             order=order.of(found.location),
-            host=ActiveHostSide(self._parts, found, self._http_address, self._counter_memory()),
+            host=ActiveHostSide(
+                self._parts, found, self._http_address, self._counter_memory(self._parts.fleet)
+            ),
             standby=False,
             on_died=on_died,
             limits=self._limits,
@@ -106,10 +109,11 @@ class IsolatedModules:
             tasks=self._tasks,
         )
 
-    def _counter_memory(self) -> CounterMemory:
-        """Return the memory of this term. It is empty until a module reads counters."""
+    def _counter_memory(self, fleet: Fleet) -> CounterMemory:
+        """Return the memory of this term. It has no counters until a module reads some."""
         if self._counters is None:
             self._counters = CounterMemory()
+            fleet.on_declared = self._counters.on_declared
         return self._counters
 
     def usage(self, modules: Modules) -> MeasureUsage:

@@ -294,6 +294,22 @@ def test_a_grace_that_became_shorter_begins_when_it_did(fleet, clock):
     assert daemon.state is DaemonState.SILENT
 
 
+def test_who_reads_counters_is_notified_of_each_declaration(fleet):
+    """When they can be read; one that changes nothing is none."""
+    seen = []
+    fleet.on_declared = lambda: seen.append(
+        [slot.counter.name for slot in fleet.daemons["rgw.a"].ring.schema.slots]
+    )
+    line = FakeStream()
+    daemon = fleet.open(opening(), line)
+    del seen[:]
+
+    for names in ("n", "n", "no"):
+        declare(fleet, daemon, line, names.encode(), [Counter(group="g", name=n) for n in names])
+
+    assert seen == [["n"], ["n", "o"]]
+
+
 def test_a_row_may_not_be_too_wide(fleet):
     """A few histograms are as much memory as many counters."""
     fleet.set_options(FleetOptions(counters_max=10))

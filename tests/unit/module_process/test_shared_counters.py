@@ -7,6 +7,7 @@ import pytest
 from mgr.cluster.counter_memory import CounterMemory
 from mgr.cluster.counters import ROWS, Counter, Kind, Ring, Schema, Unit
 from mgr.host.counter_reader import CounterReader
+from mgr.module_process import child_counters
 from mgr.module_process.child_counters import SINGLE_MAX, SharedCounters, counter_fields
 from mgr.module_process.messages import dumps, loads
 
@@ -31,6 +32,11 @@ class Worker:
         self.daemons = {}
         self.memory = CounterMemory()
         self.asked = []
+
+    def declare(self, name, ring):
+        """Let a daemon have the counters of ``ring``."""
+        self.daemons[name] = Daemon(ring)
+        self.memory.on_declared()
 
     def call(self, what, name):
         self.asked.append((what, name))
@@ -57,7 +63,7 @@ class Worker:
 def worker():
     """A worker with one daemon that has reported once."""
     made = Worker()
-    made.daemons["osd.1"] = Daemon(Ring(Schema(COUNTERS, b"one")))
+    made.declare("osd.1", Ring(Schema(COUNTERS, b"one")))
     made.daemons["osd.1"].ring.add(100.0, [1.0, 3.0, 0.5, 7.0])
     return made
 
@@ -103,7 +109,7 @@ def test_a_daemon_with_further_counters_is_asked_for_again(worker, both):
     here, there = both
     read(there)
     more = Schema([*COUNTERS, Counter(group="g", name="later")], b"two")
-    worker.daemons["osd.1"].ring = worker.daemons["osd.1"].ring.with_schema(more)
+    worker.declare("osd.1", worker.daemons["osd.1"].ring.with_schema(more))
     worker.daemons["osd.1"].ring.add(101.0, [1.0, 3.0, 0.5, 7.0, 9.0])
 
     assert there.get_counter("osd", "1", "g.later") == [[101.0, 9.0]]
@@ -122,7 +128,7 @@ def test_memory_of_a_daemon_that_left_is_another_ones_and_never_mistaken(worker,
 
     ring = Ring(Schema(COUNTERS, b"one"))
     ring.add(200.0, [5.0, 1.0, 1.0, 1.0])
-    worker.daemons["osd.3"] = Daemon(ring)
+    worker.declare("osd.3", ring)
 
     assert there.get_latest_counter("osd", "3", "g.gauge") == [200.0, 5.0]
     assert worker.daemons["osd.3"].ring.place[1:] == place[1:]
@@ -135,7 +141,7 @@ def test_a_module_that_reads_a_whole_fleet_asks_once_for_all(worker, both):
     for number in range(200):
         ring = Ring(worker.daemons["osd.1"].ring.schema)
         ring.add(1.0, [float(number), 0.0, 0.0, 0.0])
-        worker.daemons[f"mds.{number}"] = Daemon(ring)
+        worker.declare(f"mds.{number}", ring)
 
     values = [both[1].get_latest_counter("mds", str(n), "g.gauge")[1] for n in range(200)]
 
@@ -143,6 +149,46 @@ def test_a_module_that_reads_a_whole_fleet_asks_once_for_all(worker, both):
     places = [name for what, name in worker.asked if what == "counter_places"]
     assert len(places) == SINGLE_MAX
     assert places[-1] == ""
+
+
+def test_a_module_that_polls_an_absent_daemon_asks_once(worker, both):
+    """And once more whenever a daemon has declared counters: it may be this one."""
+    for number in range(3):
+        assert both[1].get_latest_counter("osd", "2", "g.gauge") == []
+        assert both[1].get_counter("mds", "a", "g.gauge") == []
+        assert len(worker.asked) == 2, number
+
+    ring = Ring(Schema(COUNTERS, b"one"))
+    ring.add(1.0, [2.0, 0.0, 0.0, 0.0])
+    worker.declare("osd.2", ring)
+
+    assert both[1].get_latest_counter("osd", "2", "g.gauge") == [1.0, 2.0]
+
+
+def test_what_is_declared_while_the_worker_answers_is_not_missed(worker):
+    """The answer was made before it."""
+
+    def call(what, name):
+        answer = worker.call(what, name)
+        if len(worker.asked) == 1:
+            worker.declare("osd.2", Ring(Schema(COUNTERS, b"one")))
+        return answer
+
+    counters = SharedCounters(call, worker.memory.path)
+
+    assert counters.get("osd.2") is None
+    assert counters.get("osd.2") is not None
+
+
+def test_absent_names_are_not_remembered_without_limit(worker, monkeypatch):
+    """A module may make names up."""
+    monkeypatch.setattr(child_counters, "ABSENT_MAX", 10)
+    counters = SharedCounters(worker.call, worker.memory.path)
+
+    for number in range(100):
+        assert counters.get(f"osd.x{number}") is None
+
+    assert len(counters._absent) <= 10
 
 
 def test_the_memory_cannot_be_written_by_a_reader(worker, both):
