@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 
+from bench.probe import Shape, simulated
 from bench.report import Report
 from bench.setting import Setting
 from mgr.clock import CLOCK
@@ -24,6 +25,8 @@ ROUNDS = 3
 CLIENTS = 8
 MODULES = 4
 STARTS = 20
+DAEMONS = int(os.environ.get("BENCH_DAEMONS", "1000"))
+"""So many report while counters are read. The target is for 10000: BENCH_DAEMONS=10000."""
 TEMPLATE = (Path(__file__).parent / "isolation_module.txt").read_text()
 THREADS = tuple(f"t{number}" for number in range(MODULES))
 PROCESSES = tuple(f"p{number}" for number in range(MODULES))
@@ -45,9 +48,14 @@ def run() -> Report:
             assert cluster.run("config", "set", "mgr", "mgr_module_isolation", words).retval == 0
             cluster.enable(*THREADS, *PROCESSES)
             asyncio.run(_commands(report, address))
-            _reads(report, cluster)
+            _reads(report, cluster, "reads")
             _starts(report, cluster)
             _memory(report, cluster)
+            with simulated([address], Shape(DAEMONS)) as fleet:
+                for order in ("join", "fill 1", "report"):
+                    fleet.ask(order)
+                _reads(report, cluster, "counters", str(DAEMONS))
+    report.notes.append(f"{DAEMONS} daemons report while counters are read")
     return report
 
 
@@ -102,13 +110,15 @@ TARGETS = {
     "get_store": "<= 1",
     "get('mgr_map'), unchanged": "<= 10",
     "get_latest_counter": "<= 10",
+    "get_latest_counter, each daemon in turn": "<= 10",
     "remote()": "<= 150",
 }
 
 
-def _reads(report: Report, cluster: Cluster) -> None:
+def _reads(report: Report, cluster: Cluster, command: str, argument: str = "") -> None:
+    """Microseconds a read; ``command`` gets ``argument``, or the module's neighbour."""
     for place, modules in PLACES:
-        answer = cluster.run(modules[0], "reads", modules[1], timeout_s=120)
+        answer = cluster.run(modules[0], command, argument or modules[1], timeout_s=120)
         assert answer.retval == 0, answer
         for what, samples in json.loads(answer.text).items():
             name = f"{what}, {place}" if place == "process" else f"reference: {what}, {place}"
