@@ -207,7 +207,13 @@ class Child:
                 return
             self._remote_threads += 1
             self._remote_idle += 1
-        self._start("remote", self._run_remote)
+        try:
+            self._start("remote", self._run_remote)
+        except RuntimeError:
+            with self._counting:
+                self._remote_threads -= 1
+                self._remote_idle -= 1
+            raise
 
     def _run_remote(self) -> None:
         """Run methods for other modules."""
@@ -217,7 +223,8 @@ class Child:
             with self._counting:
                 self._remote_idle -= 1
             if not self._remote_idle:
-                self._serve_remote()
+                with contextlib.suppress(RuntimeError):  # no thread to be had: the next call waits
+                    self._serve_remote()
             with steps.record(StepKind.REMOTE, self._name, method), Carried(trace_in(trace)):
                 answer = run_remote(self._instance, method, payload)
                 end_if_forked(self._process, self._name)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -331,3 +332,15 @@ async def test_a_child_that_returns_from_a_command_is_ended(execution):
 
     assert retval == 0
     assert [len(each) for each in ran_after] == [2, 3, 4, 5]
+
+
+async def test_calls_of_other_modules_are_answered_when_no_more_threads_can_be_had(execution):
+    """By the thread that there is, one after the other."""
+    refuse = "def refuse(*_): raise RuntimeError('no thread')"
+    await execution.command(asked(f"import threading\n{refuse}\nthreading.Thread.start = refuse"))
+    payload = pickle.dumps((("kind", "good"), {}))
+
+    async with asyncio.timeout(20):
+        answers = [await execution.instance.call("notify", payload) for _ in range(3)]
+
+    assert [kind for kind, _ in answers] == ["result"] * 3
