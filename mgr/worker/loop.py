@@ -265,7 +265,7 @@ class Worker:
         self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
         self._tasks.create_task(self._follow_reloads(), name="reloads")
         self._tasks.create_task(give_memory_back(), name="give memory back")
-        # Before the guard calls this manager warm: it could be the next to take over.
+        # First: whoever is called warm may be the next to take over.
         self._preload_active_role(opened.http.address)
         self._guard_link.send(
             Ready(
@@ -283,8 +283,7 @@ class Worker:
     def _preload_active_role(self, http_address: str) -> None:
         """Construct the active role once and drop it, so that a failover is not the first time.
 
-        That parses descriptors, compiles patterns, loads code and makes documents of declarations.
-        A role that cannot be constructed fails here, before anything depends on it.
+        That loads code and makes documents. A role that cannot be constructed fails here, early.
         """
         nobody = TermContext(
             term=0,

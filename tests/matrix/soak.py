@@ -18,7 +18,7 @@ from mgr.clock import CLOCK, timestamp
 from mgr.errors import MgrError
 from mgr.store.etcd import EtcdStore
 from tests.support.cluster import wait_for
-from tests.support.faults.breaking import FAULTS, heal
+from tests.support.faults.breaking import FAULTS, heal, release_module
 from tests.support.faults.lab import Lab
 from tests.support.faults.late import Findings, Frozen, freeze
 from tests.support.faults.schedule import Fault, Schedule
@@ -60,10 +60,7 @@ class Soak:
         wait_s = max(fault.lasts_s for fault in faults)
         lab.pause(wait_s)
         heal(lab)
-        # Three crashes within ten minutes quarantine the module, as the product promises. A client
-        # gives up early while every worker starts: it is asked until somebody answers.
-        with contextlib.suppress(TimeoutError):
-            wait_for(lambda: _released(lab), "the release of the module", RECOVERED_WITHIN_S)
+        release_module(lab, RECOVERED_WITHIN_S)
         healed_s = CLOCK.now()
         names = " + ".join(fault.name for fault in faults)
         try:
@@ -103,15 +100,6 @@ class Soak:
             f"{len(record.unknown)} outcomes unknown, {len(record.failed)} commands failed, "
             f"{len(self.violations)} violations"
         )
-
-
-def _released(lab: Lab) -> bool:
-    """Release the module, which may be done twice; whether somebody did."""
-    try:
-        lab.cluster.run("mgr", "module", "release", "ledger")
-    except MgrError:
-        return False
-    return True
 
 
 async def _frozen(endpoints: tuple[str, ...], writer: Frozen, freezes: int) -> Findings:

@@ -60,6 +60,24 @@ def heal(lab: Lab) -> None:
             member.start()
 
 
+def release_module(lab: Lab, within_s: float) -> None:
+    """Release the module ``ledger``, in case it is quarantined: after three crashes it is.
+
+    Asked until somebody answers, at most ``within_s``: a client gives up early while every worker
+    starts.
+    """
+
+    def released() -> bool:
+        try:
+            lab.cluster.run("mgr", "module", "release", "ledger")
+        except MgrError:
+            return False
+        return True
+
+    with contextlib.suppress(TimeoutError):
+        wait_for(released, "the release of the module", within_s)
+
+
 def victim(lab: Lab, rng: Random) -> Manager:
     """The active mostly, as far as it is known; else anybody."""
     leader = lab.recorder.terms[-1].name
