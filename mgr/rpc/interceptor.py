@@ -14,12 +14,20 @@ from google.protobuf.message import DecodeError
 
 from mgr.access.identity import Caller
 from mgr.clock import CLOCK
-from mgr.errors import InternalError, InvalidArgumentError, MgrError, TooLargeError
+from mgr.errors import InternalError, InvalidArgumentError, MgrError
 from mgr.log_throttle import LogThrottle
 from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer, access_request, address_of
 from mgr.rpc.gated import GateEnforcer
-from mgr.rpc.limits import OURS, REPORT, StreamLimits, bytes_max, too_large_error, too_many_error
+from mgr.rpc.limits import (
+    OURS,
+    REPORT,
+    StreamLimits,
+    allow_metadata,
+    bytes_max,
+    too_large_error,
+    too_many_error,
+)
 from mgr.rpc.preflight import CHECKS, SMALL_BYTES, TooManyFieldsError
 from mgr.rpc.status import code_of, status_of, trailers_of
 from mgr.rpc.unread import UnreadAnswers, counted
@@ -65,6 +73,11 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         self._enforcer = enforcer
         self._wrapped: dict[str, Any] = {}
 
+        async def refuse_metadata(_requests: Any, context: Context) -> NoReturn:
+            await refuse(context, streams.refuse_metadata(authorizer.sender_of(context)))
+
+        self._refuse_metadata: Any = grpc.stream_unary_rpc_method_handler(refuse_metadata)
+
     async def intercept_service(
         self,
         continuation: Callable[[Any], Awaitable[Any]],
@@ -72,9 +85,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wrap the handlers; those of health and reflection are open to everybody."""
         method: str = handler_call_details.method
-        if not self._stream_limits.allow_metadata(handler_call_details.invocation_metadata):
+        if not allow_metadata(handler_call_details.invocation_metadata):
             # Before anything reads it: gRPC makes it again each time, of what may be 16 MiB.
-            return _REFUSE_METADATA
+            return self._refuse_metadata
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
@@ -207,13 +220,6 @@ def internal(doing: str, error: Exception) -> InternalError:
         fields = {"doing": doing, "times": times}
         log.error("call failed with an unexpected error", exc_info=error, extra=fields)
     return InternalError("internal error: the manager's log has the reason")
-
-
-async def _refuse_metadata(_requests: Any, context: Context) -> NoReturn:
-    await refuse(context, TooLargeError("the call's metadata are too large"))
-
-
-_REFUSE_METADATA: Final[Any] = grpc.stream_unary_rpc_method_handler(_refuse_metadata)
 
 
 def _kind(handler: Any) -> str:

@@ -69,6 +69,16 @@ def _entry(caller: Caller) -> str:
     return caller.identities[0].entry
 
 
+def allow_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> bool:
+    """Return whether a call's metadata are within the limits."""
+    if len(metadata) > METADATA_MAX:
+        return False
+    size = 0
+    for key, value in metadata:
+        size += len(key) + len(value)
+    return size <= METADATA_BYTES_MAX
+
+
 def bytes_max(method: str) -> int:
     """Return the limit of one message of ``method``."""
     return MESSAGE_BYTES.get(method, BYTES_MAX)
@@ -96,16 +106,10 @@ class StreamLimits:
         self._total = 0
         self._open: Counter[tuple[str, str]] = Counter()
 
-    def allow_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
-        """Return whether a call's metadata are within the limits; count it if they are not."""
-        if len(metadata) <= METADATA_MAX:
-            size = 0
-            for key, value in metadata:
-                size += len(key) + len(value)
-            if size <= METADATA_BYTES_MAX:
-                return True
-        self._limits.reached("metadata", "")
-        return False
+    def refuse_metadata(self, caller: Caller) -> TooLargeError:
+        """Count a call of ``caller`` for its metadata; return the error for it."""
+        self._limits.reached("metadata", identity(caller))
+        return TooLargeError("the call's metadata are too large")
 
     @contextlib.contextmanager
     def counted(self, method: str, caller: Caller) -> Iterator[None]:

@@ -13,7 +13,7 @@ from mgr.host import connections
 from mgr.rpc.acknowledged import PREFACE
 from tests.integration.rpc.cluster import cluster
 from tests.support.http2 import HEADERS, frame, frames_in, headers_frames, request
-from tests.support.secured_etcd import Certificates
+from tests.support.secured_etcd import USER, Certificates
 
 JOIN = "/mgr.rpc.v1.CertificateService/Join"
 STATUS = "/mgr.rpc.v1.ManagerService/GetStatus"
@@ -84,4 +84,4 @@ async def test_a_call_with_too_many_metadata_is_refused_unread(pki):
             assert (await client.execute(["echo", "x"])).retval == 0
         reached = one["a"].limits.recent()
 
-    assert reached["metadata"].count == 1
+    assert (reached["metadata"].count, reached["metadata"].caller) == (1, USER[0])
