@@ -126,6 +126,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "certificate, host:port; empty: nowhere"
         ),
     ] = ""
+    grpc_hold_unacknowledged: Annotated[
+        bool,
+        Meta(
+            description="true: at grpc_listen, too, no call passes before the client has "
+            "acknowledged the limits of HTTP/2; a message takes 0.1 to 0.2 ms more processor time"
+        ),
+    ] = False
     tls_dir: Annotated[
         str,
         Meta(
@@ -357,6 +364,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 "token_listen needs tls_ca, tls_cert and tls_key: tokens are sent over TLS only, "
                 "and where no certificates are demanded grpc_listen takes them, too"
             )
+
+        if self.grpc_hold_unacknowledged and not self.tls_ca:
+            raise InvalidSettingError("grpc_hold_unacknowledged needs tls_ca, tls_cert and tls_key")
 
     @property
     def renew_every_s(self) -> float:

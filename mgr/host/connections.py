@@ -246,6 +246,10 @@ class Acceptor:
         self._make_protocol = make_protocol
         self._tls = tls
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Use ``tls`` for connections from now on."""
+        self._tls = tls
+
     async def run(self) -> None:
         """Accept until cancelled."""
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from mgr.access.caps import CHANGE_ACCESS, SIGN, AccessRequest
 from mgr.access.identity import Caller, Kind
 from mgr.access.table import Access
 from mgr.errors import NotAuthenticatedError
-from mgr.rpc.open_port import client_address
+from mgr.rpc.open_port import client_address, client_certificate
 from mgr.rpc.revocation import RevocableStreams
 
 CERTIFICATE: Final = "x509_pem_cert"
@@ -115,9 +115,7 @@ class Authorizer:
             return Caller.anonymous(address_of(context))
 
     def _peer(self, context: Context, authorization: str) -> Peer:
-        certificate = b""
-        if self._certificates:
-            certificate = next(iter(context.auth_context().get(CERTIFICATE, ())), b"")
+        certificate = certificate_of(context) if self._certificates else b""
         return Peer(address_of(context), certificate, authorization, self._encrypted)
 
     def check(self, method: str, request: Any, context: Context) -> None:
@@ -141,7 +139,18 @@ class Authorizer:
             self.access.check(caller, needed)
 
 
+def certificate_of(context: Context) -> bytes:
+    """Return the client's certificate, verified by TLS, in PEM form; empty: it has shown none."""
+    found: bytes = next(iter(context.auth_context().get(CERTIFICATE, ())), b"")
+    return found or client_certificate(_peer_of(context))
+
+
 def address_of(context: Context) -> str:
-    """Return the IP address in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else empty."""
+    """Return the client's IP address; empty if it is not known."""
+    return client_address(peer) if (peer := _peer_of(context)) else ""
+
+
+def _peer_of(context: Context) -> str:
+    """Return what follows in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else nothing."""
     kind, _, rest = urllib.parse.unquote(context.peer()).partition(":")
-    return client_address(rest) if kind in {"ipv4", "ipv6"} else ""
+    return rest if kind in {"ipv4", "ipv6"} else ""

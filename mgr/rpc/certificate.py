@@ -28,11 +28,11 @@ from mgr.pki.issuer import CertificateIssuer
 from mgr.pki.join_token import MANAGER_PREFIX
 from mgr.pki.signer import ManagerSigner, SigningOrder
 from mgr.rpc.audited import AuditedChange
+from mgr.rpc.authorization import certificate_of
 from mgr.rpc.v1 import certificate_pb2, certificate_pb2_grpc
 from mgr.settings import Settings
 
 AUDITED_AS: Final = "auth join"
-PRESENTED: Final = "x509_pem_cert"
 CALLS_MAX: Final = 16
 """Calls of ``Join`` and ``Renew`` at a time. Each signs, which takes a millisecond of this loop."""
 
@@ -195,7 +195,7 @@ def _presented(context: Context) -> bytes:
         NotAuthorizedError: It has none.
 
     """
-    presented: bytes = next(iter(context.auth_context().get(PRESENTED, ())), b"")
+    presented = certificate_of(context)
     if not presented:
         raise NotAuthorizedError("present a certificate of the cluster's CA")
     return presented

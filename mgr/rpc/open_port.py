@@ -1,5 +1,6 @@
-"""A gRPC port that is open to clients without a certificate: TLS, and a limit for what they send.
+"""A gRPC port with TLS of our own, and a limit for what clients send before they are known.
 
+For clients without a certificate, and for all if the setting ``grpc_hold_unacknowledged`` says so.
 TLS ends here. What a client sends passes on, over the loopback interface, to gRPC's own server
 once the client has acknowledged that server's settings (``mgr.rpc.acknowledged``).
 """
@@ -10,6 +11,7 @@ import asyncio
 import math
 import socket
 import ssl
+from functools import partial
 from typing import Final, cast
 
 from mgr.addresses import advertised_address
@@ -17,6 +19,7 @@ from mgr.client_limits import ClientLimits
 from mgr.host.connections import Acceptor, Connection, ConnectionTable, listen_at
 from mgr.host.server_tls import ServerTls
 from mgr.rpc.acknowledged import AcknowledgedFirst, NotAcknowledgedError
+from mgr.tls import Tls
 
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 256
@@ -68,19 +71,17 @@ def open_port(  # noqa: PLR0913 - what it is made of, each by name
     connections_max: int,
     tasks: asyncio.TaskGroup,
     advertise: str = "",
+    clients_authenticate: bool = False,
 ) -> OpenPort:
     """Bind ``listen``, the value of ``setting``, before a server at ``inner_port``.
 
     What arrives is passed on in ``tasks``. Half of ``connections_max`` may be of one address.
+    With ``clients_authenticate``, clients must present a certificate of the CA in ``tls``.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
 
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["h2"])
-    tls.current.load_into(context)
-    tls.subscribe(lambda new: new.load_into(context))
     table = ConnectionTable(
         asyncio.get_running_loop().time,
         limits,
@@ -94,7 +95,21 @@ def open_port(  # noqa: PLR0913 - what it is made of, each by name
 
     listener = listen_at(listen, setting, BACKLOG)
     address = advertised_address(listen, advertise, listener.getsockname()[1])
-    return OpenPort(address, listener, table, Acceptor(listener, table, protocol, context))
+    context = partial(_context, clients_authenticate=clients_authenticate)
+    acceptor = Acceptor(listener, table, protocol, context(tls.current))
+    # A new one each time: a CA that was replaced is not to stay in it.
+    tls.subscribe(lambda new: acceptor.use(context(new)))
+    return OpenPort(address, listener, table, acceptor)
+
+
+def _context(tls: Tls, *, clients_authenticate: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2"])
+    tls.load_into(context)
+    if clients_authenticate:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=tls.ca.decode())
+    return context
 
 
 class _Half(asyncio.Protocol):
@@ -155,7 +170,7 @@ class _Client(_Half):
         self._tasks.create_task(self._connect(), name="pass on to grpc")
 
     async def _connect(self) -> None:
-        inner = _Inner(self, self._connection.address)
+        inner = _Inner(self, self._connection.address, _certificate(self.transport))
         try:
             await asyncio.get_running_loop().create_connection(
                 lambda: inner, LOOPBACK, self._inner_port
@@ -190,13 +205,20 @@ class _Client(_Half):
         super().connection_lost(error)
 
 
-class _Inner(_Half):
-    """The end at gRPC's server; ``address`` is that of the client."""
+def _certificate(transport: asyncio.Transport | None) -> bytes:
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
+    der: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)
+    return ssl.DER_cert_to_PEM_cert(der).encode() if der else b""
 
-    def __init__(self, client: _Client, address: str) -> None:
+
+class _Inner(_Half):
+    """The end at gRPC's server; ``address`` and ``certificate`` are those of the client."""
+
+    def __init__(self, client: _Client, address: str, certificate: bytes) -> None:
         super().__init__()
         self.other = client
         self.address = address
+        self.certificate = certificate
         self._known_as = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -206,6 +228,8 @@ class _Inner(_Half):
         _ENDS[self._known_as] = self
 
     def connection_lost(self, error: Exception | None) -> None:
+        # From now on another program of this host may get its port.
+        self.certificate = b""
         asyncio.get_running_loop().call_later(FORGET_S, self._forget)
         super().connection_lost(error)
 
@@ -222,3 +246,12 @@ def client_address(peer: str) -> str:
     """Return the IP address of the client that gRPC sees at ``peer``, ``host:port``."""
     end = _ENDS.get(peer)
     return peer.rpartition(":")[0].strip("[]") if end is None else end.address
+
+
+def client_certificate(peer: str) -> bytes:
+    """Return the certificate, in PEM form, of the client that gRPC sees at ``peer``.
+
+    Empty: it has shown none, or its connection has ended.
+    """
+    end = _ENDS.get(peer)
+    return b"" if end is None else end.certificate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -63,8 +63,8 @@ PING_TIMEOUT_MS: Final = 2_000
 HANDSHAKE_MS: Final = 10_000
 GRPC_SHARE: Final = 2
 """No more than this part of the process's file descriptors are connections of gRPC: a half."""
-TOKEN_SHARE: Final = 8
-"""The same of connections by ``token_listen``, each of which takes three file descriptors."""
+OPEN_SHARE: Final = 8
+"""The same of connections to a port whose TLS is ours: each takes three file descriptors."""
 CLIENT_PING_MS_MIN: Final = 4_000
 """Clients may ping every 5 s; with gRPC's default (5 min) they would be disconnected for that."""
 
@@ -86,7 +86,7 @@ class GrpcServer:
         health: HealthServicer,
         streams: Streams,
         *,
-        token: OpenPort | None = None,
+        opened: Mapping[str, OpenPort],
         join: JoinServer | None = None,
         local: LocalServer,
     ) -> None:
@@ -95,8 +95,8 @@ class GrpcServer:
         self.join_address = join.address if join else ""
         self._join = join
         self._local = local
-        self._token = token
-        self.token_address = token.address if token else ""
+        self._opened = opened
+        self.token_address = opened["token_listen"].address if "token_listen" in opened else ""
         self._server = server
         self._health = health
         self._streams = streams
@@ -113,14 +113,14 @@ class GrpcServer:
         """
         self._health.set_serving(serving=False)
         self._streams.end()
-        if self._token is not None:
-            await self._token.stop_accepting()
+        for each in self._opened.values():
+            await each.stop_accepting()
         if self._join is not None:
             await self._join.close(0)
         await self._local.close(grace_s)
         await self._server.stop(grace_s)
-        if self._token is not None:
-            self._token.close()
+        for each in self._opened.values():
+            each.close()
 
 
 async def serve(  # noqa: PLR0913 - what a server is made of, each by name
@@ -173,8 +173,8 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, new)
     _add_health_and_reflection(server, health)
     joins, by_token = _add_certificates(server, settings, role_of, view, signer)
-    address = _bind(server, settings, tls := tls or ServerTls.of(settings))
-    token = _open_token_port(server, settings, tls, limits, tasks)
+    opened = _open_ports(server, settings, tls := tls or ServerTls.of(settings), limits, tasks)
+    address = _bind(server, settings, tls, opened)
     await server.start()
     edge = StatusInterceptor(by_token, *checks)
     join = await serve_join(settings, joins, edge, tls, limits, tasks)
@@ -182,7 +182,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
     )
     await local.listen(settings)
-    return GrpcServer(server, address, health, streams, token=token, join=join, local=local)
+    return GrpcServer(server, address, health, streams, opened=opened, join=join, local=local)
 
 
 def _make_server(settings: Settings, edge: StatusInterceptor) -> grpc.aio.Server:
@@ -248,33 +248,50 @@ def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) 
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
 
 
-def _bind(server: grpc.aio.Server, settings: Settings, tls: ServerTls | None) -> str:
+def _bind(
+    server: grpc.aio.Server,
+    settings: Settings,
+    tls: ServerTls | None,
+    opened: Mapping[str, OpenPort],
+) -> str:
+    """Bind ``grpc_listen``, unless it is among the ``opened``; return the published address."""
+    if (front := opened.get("grpc_listen")) is not None:
+        return front.address
     port = bind(server, settings.grpc_listen, "grpc_listen", tls)
     return advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
 
 
-def _open_token_port(
+def _open_ports(
     server: grpc.aio.Server,
     settings: Settings,
     tls: ServerTls | None,
     limits: ClientLimits,
     tasks: asyncio.TaskGroup | None,
-) -> OpenPort | None:
-    """Bind the port of clients with a token, if there is one, and accept in ``tasks``."""
-    if not settings.token_listen or tls is None or tasks is None:
-        return None
+) -> Mapping[str, OpenPort]:
+    """Bind the ports whose TLS is ours, and accept in ``tasks``; by the name of their setting."""
     # gRPC for Python demands certificates of all clients of a port or asks none of them for one.
     # So clients that have a token instead have a port of their own.
-    opened = open_port(
-        settings.token_listen,
-        "token_listen",
-        inner_port=server.add_insecure_port(f"{LOOPBACK}:0"),
-        tls=tls,
-        limits=limits,
-        connections_max=connections_max(TOKEN_SHARE),
-        tasks=tasks,
-    )
-    opened.start(tasks)
+    wanted = {"token_listen": bool(settings.token_listen)}
+    wanted["grpc_listen"] = settings.grpc_hold_unacknowledged
+    if tls is None or tasks is None:
+        return {}
+    opened = {
+        setting: open_port(
+            getattr(settings, setting),
+            setting,
+            inner_port=server.add_insecure_port(f"{LOOPBACK}:0"),
+            tls=tls,
+            limits=limits,
+            connections_max=connections_max(OPEN_SHARE),
+            tasks=tasks,
+            advertise=settings.grpc_advertise if setting == "grpc_listen" else "",
+            clients_authenticate=setting == "grpc_listen",
+        )
+        for setting, is_wanted in wanted.items()
+        if is_wanted
+    }
+    for each in opened.values():
+        each.start(tasks)
     return opened
 
 

@@ -51,6 +51,7 @@ def test_text_becomes_the_kind_that_the_setting_has():
         ({"id": ".hidden"}, "id '.hidden': use 1 to 63"),
         ({"etcd_cert": "c"}, "etcd_cert and etcd_key belong together"),
         ({"etcd_user": "u"}, "etcd_user needs etcd_password_file"),
+        ({"grpc_hold_unacknowledged": "true"}, "grpc_hold_unacknowledged needs tls_ca"),
         ({"ceph_name": "client.mgrd"}, "ceph_name and ceph_keyring need ceph_conf"),
         ({"ceph_conf": "/c", "ceph_name": "mgrd"}, "ceph_name"),
     ],

@@ -41,9 +41,9 @@ def pki(tmp_path_factory):
 
 
 @contextlib.asynccontextmanager
-async def guarded(pki, rights, *, demands=True):
+async def guarded(pki, rights, *, demands=True, **settings):
     """An active manager with this table, and channels to it by a client's name."""
-    settings = pki.settings(mutual=demands)
+    settings |= pki.settings(mutual=demands)
     async with cluster("a", **settings) as one, contextlib.AsyncExitStack() as channels:
         active = one.promote("a", 5)
         one["a"].view.rights.set(rights)
@@ -78,9 +78,11 @@ def test_every_call_asks_for_a_capability_or_is_open_for_a_reason():
     assert calls == set(authorization.ACCESS_REQUESTS) | {f"/mgr.rpc.v1.{name}" for name in OPEN}
 
 
-async def test_a_call_without_the_capability_does_nothing(pki):
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_call_without_the_capability_does_nothing(pki, held):
     """The client gets the command that it stands for; with the capability it goes through."""
-    async with guarded(pki, {"ops": "allow *", "monitor": "allow r"}) as (_, channel):
+    rights = {"ops": "allow *", "monitor": "allow r"}
+    async with guarded(pki, rights, grpc_hold_unacknowledged=held) as (_, channel):
         monitor, ops = await channel("monitor"), await channel("ops")
         request = manager_pb2.FailRequest(name="a")
         said = await refused(manager_pb2_grpc.ManagerServiceStub(monitor).Fail(request))

@@ -179,9 +179,11 @@ async def test_every_stream_ends_with_the_token(tmp_path, kind):
     assert active.cancelled == (["long"] if kind == "session" else [])
 
 
-async def test_a_stream_ends_with_the_certificate(tmp_path):
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_stream_ends_with_the_certificate(tmp_path, held):
     """A connection may be older than the certificate with which it was made."""
-    async with guarded(tmp_path, {"ops": "allow *"}) as (_, _, channel):
+    ops = {"ops": "allow *"}
+    async with guarded(tmp_path, ops, grpc_hold_unacknowledged=held) as (_, _, channel):
         stream = await begun(await channel("ops", valid=dt.timedelta(seconds=2)), "log")
         error = await ended(stream)
 
