@@ -117,11 +117,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if not handler.request_streaming:
 
             async def served(_requests: Any, context: Context) -> Any:
-                try:
-                    request = await self._arriving.read(context)
-                except MgrError as error:
-                    request = MalformedMessage(error)
-                return await behaviour(request, context)
+                # Kept in no variable of this frame: see ``_edge``.
+                return await behaviour(await self._read(context), context)
 
         maker = (
             grpc.stream_stream_rpc_method_handler
@@ -133,6 +130,12 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             request_deserializer=lenient(handler.request_deserializer, method),
             response_serializer=handler.response_serializer,
         )
+
+    async def _read(self, context: Context) -> Any:
+        try:
+            return await self._arriving.read(context)
+        except MgrError as error:
+            return MalformedMessage(error)
 
     def _unary(self, behaviour: Behaviour) -> Behaviour:
         """Return ``behaviour`` of a unary call: its answer is counted until it is sent."""
@@ -236,7 +239,10 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
             check(request, context)
             return await behaviour(request, context)
         except MgrError as error:
-            await refuse(context, error)
+            # gRPC keeps the error that ends a call, and with it these frames, in a cycle, which is
+            # garbage for minutes. A request can be megabytes.
+            del request
+            await refuse(context, error.with_traceback(None))
         except grpc.aio.AbortError:
             raise
         except grpc.aio.BaseError as error:
