@@ -78,6 +78,19 @@ class Tls:
             # Without the password, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(cert, key, password=lambda: b"")
 
+    def server_context(self, verify: ssl.VerifyMode) -> ssl.SSLContext:
+        """Return what a server of ours presents, and whom it trusts: no CA but this one.
+
+        A context keeps each CA that it was given, so one that is replaced needs a new context.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.load_into(context)
+        context.verify_mode = verify
+        if verify is not ssl.CERT_NONE:
+            with _as_file(self.ca) as ca:
+                context.load_verify_locations(ca)
+        return context
+
     @classmethod
     def from_folder(cls, folder: str, *, purpose: str = "TLS to the managers") -> Tls:
         """Read what a client got by joining (``mgr.client.join``) from its folder.

@@ -106,8 +106,6 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     config = _configure(pages, settings)
     config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
     logging.getLogger("uvicorn.error").addFilter(_is_not_counted)
-    if tls is not None and (context := config.ssl) is not None:
-        tls.subscribe(lambda new: new.load_into(context))
     server = _Server(config)
     most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE)
     table = ConnectionTable(
@@ -118,6 +116,9 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         return LimitedProtocol(config, server.server_state, connection, table, limits)
 
     acceptor = Acceptor(listener, table, protocol, config.ssl)
+    if tls is not None:
+        verify = ssl.VerifyMode(config.ssl_cert_reqs)
+        tls.subscribe(lambda new: acceptor.use(new.server_context(verify)))
     port: int = listener.getsockname()[1]
     return HttpServer(
         server,

@@ -97,18 +97,13 @@ def open_port(  # noqa: PLR0913 - what it is made of, each by name
     address = advertised_address(listen, advertise, listener.getsockname()[1])
     context = partial(_context, clients_authenticate=clients_authenticate)
     acceptor = Acceptor(listener, table, protocol, context(tls.current))
-    # A new one each time: a CA that was replaced is not to stay in it.
     tls.subscribe(lambda new: acceptor.use(context(new)))
     return OpenPort(address, listener, table, acceptor)
 
 
 def _context(tls: Tls, *, clients_authenticate: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = tls.server_context(ssl.CERT_REQUIRED if clients_authenticate else ssl.CERT_NONE)
     context.set_alpn_protocols(["h2"])
-    tls.load_into(context)
-    if clients_authenticate:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=tls.ca.decode())
     return context
 
 

@@ -15,6 +15,7 @@ from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.errors import InvalidSettingError
 from mgr.host.cluster_view import LeaderView
+from mgr.host.server_tls import ServerTls
 from mgr.http.app import RULES, HttpPages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings
@@ -280,7 +281,7 @@ def test_only_an_address_of_the_web_is_a_page(uri, fine):
     assert is_page(uri) is fine
 
 
-async def running(tasks, listen="127.0.0.1:0", **settings):
+async def running(tasks, listen="127.0.0.1:0", tls=None, **settings):
     return await serve(
         Settings(id="a", http_listen=listen, **settings),
         role_of=lambda: types.SimpleNamespace(state="standby"),
@@ -288,6 +289,7 @@ async def running(tasks, listen="127.0.0.1:0", **settings):
         registry=CollectorRegistry(),
         limits=ClientLimits(CLOCK.now),
         tasks=tasks,
+        tls=tls,
     )
 
 
@@ -329,3 +331,29 @@ async def test_with_a_certificate_it_speaks_https_and_sends_on_in_it(tmp_path):
 
     assert answer.status_code == 307
     assert answer.headers["Location"].startswith("https://")
+
+
+async def test_only_certificates_of_the_ca_of_now_are_accepted(tmp_path):
+    """OpenSSL keeps each CA that it was given: one that was replaced must go."""
+    old = Certificates.make(tmp_path)
+    old.write_client()
+    settings = old.settings(mutual=True)
+    tls = ServerTls.of(Settings(id="a", **settings))
+    async with asyncio.TaskGroup() as tasks:
+        server = await running(tasks, tls=tls, **settings)
+        new = Certificates.make(tmp_path)
+        new.write_client()
+        await tls.check()
+
+        assert await status(server, new, new) == 200
+        with pytest.raises(httpx.TransportError):
+            await status(server, new, old)
+        await server.close()
+
+
+async def status(server, trusted, own):
+    """The status of a probe for a client with the certificate of ``own``."""
+    context = ssl.create_default_context(cadata=trusted.ca.decode())
+    own.tls(with_client=True).load_into(context)
+    async with httpx.AsyncClient(verify=context) as http:
+        return (await http.get(f"https://{server.address}/livez")).status_code
