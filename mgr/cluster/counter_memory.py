@@ -1,10 +1,10 @@
 """Memory with the counters of daemons, which processes of modules map and read.
 
 It is a file without a name. Its first page has a number that grows whenever a daemon has declared
-counters: a reader that was told of none need not ask again before. A block of what follows has the
-ring of one daemon: a header of two numbers, who owns the block and how many rows were written, then
-the rows as ``mgr.cluster.counters.Ring`` lays them out. An owner's number is never used again: a
-reader that finds another one there asks again.
+counters. A reader that found none of a daemon asks for it again only after that number has grown.
+A block of what follows has the ring of one daemon: a header of two numbers, who owns the block and
+how many rows were written, then the rows as ``mgr.cluster.counters.Ring`` lays them out. An owner's
+number is never used again: a reader that finds another one there asks again.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from mgr.tracing import TraceContext
 RECEIVE_BYTES: Final = 1 << 14
 """Received at once, into a buffer that is kept: to get and free one costs more than a command."""
 ONE_READER: Final = select.EPOLLIN | select.EPOLLONESHOT
-"""Whoever is told that there is something reads alone, until it asks for the next one."""
+"""The thread that is woken reads alone: no other is woken until it asks for the next message."""
 REPLY_S: Final = 660.0
 """How long a thread waits for an answer. The worker's own limits are shorter."""
 
@@ -302,7 +302,7 @@ class SharedLine(_Line):
         """Wait for the next call of the worker."""
         try:
             self._poll.poll(None, 1)
-            # Now no other thread is told of further ones: the next one may be there in part only.
+            # Until ``modify`` no other thread is woken: the rest of this message may still arrive.
             length = announced_length(self._receive(HEADER.size))
             message = decode(self._receive(length))
             self._poll.modify(self._sock, ONE_READER)
