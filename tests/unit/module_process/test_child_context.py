@@ -4,19 +4,7 @@ import pytest
 
 from mgr.module_api.context import ModuleContext
 from mgr.module_process.child_context import ASKED, ChildContext
-from mgr.module_process.messages import dumps
-
-SEED = {
-    "module": "m",
-    "manager_id": "a",
-    "cluster": "c",
-    "mgr_ips": dumps({"ips": []}),
-    "readonly": {},
-    "options": [],
-    "config": [],
-    "entries": {},
-    "term": 7,
-}
+from tests.support.module_seed import seed
 
 
 class Link:
@@ -29,7 +17,7 @@ class Link:
 @pytest.fixture
 def context():
     """A context whose worker says what it was asked."""
-    return ChildContext(Link(), SEED)
+    return ChildContext(Link(), seed({}))
 
 
 def test_a_process_has_the_whole_interface(context):

@@ -21,9 +21,9 @@ from mgr.host.execution import (
 from mgr.host.finder import ModuleLocation
 from mgr.host.limits import Limits
 from mgr.module_process.execution import ProcessExecution, death_text
-from mgr.module_process.messages import dumps
 from mgr.module_process.process import ProcessEnd
 from mgr.worker_trace import Step, StepKind
+from tests.support.module_seed import seed
 from tests.unit.module_process.conftest import ORDER
 
 MODULE = '''
@@ -66,18 +66,7 @@ class Host:
             self.asked.append((name, args))
 
         process.answer = answer
-        return {
-            "module": "m",
-            "manager_id": "a",
-            "cluster": "c",
-            "mgr_ips": dumps({"ips": []}),
-            "readonly": {},
-            "options": [],
-            "config": [],
-            "entries": self.entries,
-            "term": 7,
-            "counters": "",
-        }
+        return seed(self.entries)
 
     def close(self):
         pass
