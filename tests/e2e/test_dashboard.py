@@ -186,6 +186,43 @@ def test_a_page_goes_on_at_the_next_active_when_its_manager_is_killed(board, ope
     assert unexpected(page) == []
 
 
+def test_a_page_follows_one_failover_after_another(board, open_page):
+    """Also to a manager that was not there when the page was loaded, right after a failover."""
+    page = open_page(f"{wait_for(lambda: board.active() and board.url(board.active()), 'it', 60)}/")
+    for _ in range(4):
+        live(page)
+        board.cluster.settled(60)
+        name = board.active()
+        for other in board.ports.keys() - {name}:
+            page.wait_for_selector(f"body[data-peers~='{board.url(other)}']")
+        board.cluster.managers[name].signal(signal.SIGKILL, worker=True)
+        page.wait_for_selector(f".notice:has-text('from mgr.{name} after')")
+    assert not unexpected(page)
+
+
+def test_a_page_that_may_ask_nobody_is_redirected_by_the_standby_at_its_own_address(
+    board, open_page
+):
+    """A page loaded while the list of managers could not be read."""
+    first = wait_for(board.active, "the dashboard", 60)
+    board.cluster.settled(60)
+    page = open_page("about:blank")
+
+    def without_peers(route):
+        answer = route.fetch(max_redirects=0)
+        policy = answer.headers["content-security-policy"]
+        policy = re.sub("(connect-src|form-action) 'self'[^;]*", r"\1 'self'", policy)
+        body = re.sub('data-peers="[^"]*"', 'data-peers=""', answer.text())
+        headers = {**answer.headers, "content-security-policy": policy}
+        route.fulfill(response=answer, body=body, headers=headers)
+
+    page.route(f"{board.url(first)}/", without_peers)
+    page.goto(f"{board.url(first)}/")
+    live(page)
+    board.cluster.managers[first].signal(signal.SIGKILL, worker=True)
+    page.wait_for_selector(f".notice:has-text('from mgr.{first} after')")
+
+
 def test_an_option_is_changed_and_rolled_back(board, open_page):
     """By a typed form, and by one button of the history; what is being typed is left alone."""
     base = board.url(board.active())

@@ -6,12 +6,16 @@
   const STALE_S = 6;
   const ASK_MS = 120; // pause between two rounds of asking who leads
   const ANSWER_MS = 700;
+  const ALONE_S = 3; // from then on the page goes where a standby redirects it
+  const RELOAD_MS = 5000; // a page is at least so old when it loads itself again
   const body = document.body;
   const link = document.getElementById("link");
   const linkText = document.getElementById("link-text");
   const notices = document.getElementById("notices");
 
+  // The origins that the content security policy of this page permits.
   const peers = new Set(body.dataset.peers.split(" ").filter(Boolean));
+  const saidHash = location.hash;
   let sources = {};
   let ticket = "";
   let offset = Number(body.dataset.now) - Date.now() / 1000; // the manager's clock minus ours
@@ -87,7 +91,7 @@
       offset = tick.now - Date.now() / 1000;
       sources = tick.sources;
       if (tick.ticket) ticket = tick.ticket;
-      for (const peer of tick.peers) peers.add(peer);
+      if (tick.peers.some((peer) => !peers.has(peer))) reloadIfUnused();
       showLink(tick.current ? "on" : "lost", tick.current ? "live" : "etcd does not answer this manager");
       refreshAges();
     });
@@ -97,6 +101,16 @@
     opened.addEventListener("gone", () => location.reload());
     opened.addEventListener("bye", () => search());
     opened.onerror = () => search();
+  }
+
+  // A manager that came later may lead next, and only a new page may ask it: the policy of this one
+  // does not name it.
+  function reloadIfUnused() {
+    const used = document.querySelector("form[data-changed], [data-keep] :focus");
+    const line = document.getElementById("line");
+    if (used || (line && line.value) || ran.length || performance.now() < RELOAD_MS) return;
+    history.replaceState(null, "", `${location.pathname}${location.search}${saidHash}`);
+    location.reload();
   }
 
   function showLink(kind, text) {
@@ -125,16 +139,17 @@
     }
   }
 
-  async function firstServing() {
-    const asked = [location.origin, ...peers].map(async (origin) => {
-      const answer = await where(origin);
-      if (!answer.serving) throw new Error("not serving");
+  // Return the active's answer as soon as it is there, else that of a standby that names it.
+  async function whoLeads() {
+    const answers = [location.origin, ...peers].map(where);
+    const serving = answers.map(async (answer) => {
+      if (!(await answer).serving) throw new Error("not serving");
       return answer;
     });
     try {
-      return await Promise.any(asked);
+      return await Promise.any(serving);
     } catch {
-      return null;
+      return (await Promise.all(answers)).find((answer) => answer.active);
     }
   }
 
@@ -146,21 +161,23 @@
     const began = performance.now();
     showLink("lost", `mgr.${body.dataset.manager} does not answer`);
     while (true) {
-      const found = await firstServing();
+      const found = await whoLeads();
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
-      if (found && found.origin === location.origin) {
+      if (found && found.serving && found.origin === location.origin
+          && String(found.term) === body.dataset.term) {
         searching = false;
-        if (String(found.term) !== body.dataset.term) return goTo(location.origin, seconds);
         showLink("on", "live");
         return connect();
       }
-      if (found) return goTo(found.origin, seconds);
-      showLink("lost", `no active manager for ${seconds} s`);
+      if (found && found.serving) return goTo(found.origin, seconds, ticket);
+      if (found && seconds > ALONE_S) return goTo(found.origin, seconds, "");
+      showLink("lost", `no active manager found for ${seconds} s`);
       await new Promise((resume) => setTimeout(resume, ASK_MS));
     }
   }
 
-  function goTo(origin, seconds) {
+  // With a ticket the session goes on there. A standby takes none: it redirects to the active.
+  function goTo(origin, seconds, ticket) {
     const said = new URLSearchParams({ from: body.dataset.manager, after: seconds });
     const target = `${location.pathname}${location.search}`;
     if (!ticket || origin === location.origin) {
