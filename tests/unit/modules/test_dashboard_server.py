@@ -49,6 +49,24 @@ def events(response, count):
     return found
 
 
+def test_no_part_of_an_answer_waits_for_the_acknowledgement_of_another(host, monkeypatch):
+    """Head and body are two writes: without TCP_NODELAY the body is sent 40 ms later."""
+    set_on = []
+
+    class Watched(server._Protocol):
+        def connection_made(self, transport):
+            accepted = transport.get_extra_info("socket")
+            set_on.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            super().connection_made(transport)
+
+    monkeypatch.setattr(server, "_Protocol", Watched)
+    with host.serving():
+        host.wait_until(lambda: host.uri)
+        httpx.get(f"{host.uri}where", timeout=TIMEOUT_S)
+
+    assert set_on == [1]
+
+
 def test_an_open_page_is_sent_what_changed_and_signs_of_life(host, page):
     """The content once while nothing changes, and again when it does."""
     with httpx.Client(timeout=TIMEOUT_S) as client:
