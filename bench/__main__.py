@@ -1,11 +1,17 @@
-"""Run benchmarks: ``python -m bench [NAME ...]``; all of them without a name."""
+"""Run benchmarks: ``python -m bench [--awake] [NAME ...]``; all of them without a name.
+
+With ``--awake`` no core halts meanwhile (``bench/awake.py``).
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from contextlib import nullcontext
 from typing import Final
+
+from bench.awake import NOTE, awake
 
 NAMES: Final = (
     "command",
@@ -26,6 +32,7 @@ NAMES: Final = (
     "peer",
     "orchestrator",
 )
+AWAKE: Final = "--awake"
 
 
 # Processes are started while clients are open, by fork and exec: there is nothing to prepare.
@@ -37,13 +44,16 @@ def main(names: list[str]) -> int:
 
     Returns 1 if a cluster did not settle, as on a machine that is too busy to measure on.
     """
-    failed = False
-    for name in names or NAMES:
+    failed, kept_awake = False, AWAKE in names
+    for name in [name for name in names if name != AWAKE] or NAMES:
         if name not in NAMES:
             sys.stderr.write(f"no benchmark {name!r}; there are: {', '.join(NAMES)}\n")
             return 2
         try:
-            importlib.import_module(f"bench.{name}").run().print()
+            with awake() if kept_awake else nullcontext():
+                report = importlib.import_module(f"bench.{name}").run()
+            report.notes += [NOTE] if kept_awake else []
+            report.print()
         except TimeoutError as error:
             sys.stderr.write(f"\n== NOT MEASURED: {name}: {error}; {load()}\n\n")
             failed = True

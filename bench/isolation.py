@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 
+from bench import hops
 from bench.probe import Shape, simulated
 from bench.report import Report
 from bench.setting import Setting
@@ -49,6 +50,7 @@ def run() -> Report:
             cluster.enable(*THREADS, *PROCESSES)
             asyncio.run(_commands(report, address))
             _reads(report, cluster, "reads")
+            report.add("reference: as remote(), bytes alone", hops.by_way_of_a_loop(), unit="us")
             _starts(report, cluster)
             _memory(report, cluster)
             with simulated([address], Shape(DAEMONS)) as fleet:
