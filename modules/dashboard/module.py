@@ -7,10 +7,10 @@ annotations`` here: commands are derived from annotations.
 from typing import Any, Final
 
 from mgr_module import MgrModule, MgrStandbyModule, Option
-from mgr_util import build_url, listen_address, page_options
+from mgr_util import TlsFiles, build_url, listen_address, page_options
 
 from .application import Dashboard
-from .server import PageServer, TlsFiles
+from .server import PageServer
 from .standby import RedirectPages
 
 EVERY_INTERFACE: Final = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to

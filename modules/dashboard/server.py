@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from mgr_util import ServerConfigException
+from mgr_util import ServedTls, ServerConfigException, TlsFiles
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEAD_S: Final = 5.0
@@ -31,15 +29,6 @@ Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 PEER: Final = "mgr.peer_certificate"
 """Key in the scope of a request: the client's certificate as DER bytes, if it presented one."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Files in PEM. With ``ca``, a client may present a certificate signed by it."""
-
-    certificate: str
-    key: str
-    ca: str = ""
 
 
 class PageServer:
@@ -230,27 +219,20 @@ def _config(application: Application, tls: TlsFiles | None) -> uvicorn.Config:
     )
 
 
-def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _ssl_context(tls: TlsFiles) -> ServedTls:
     try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.ca:
-            context.load_verify_locations(tls.ca)
-            # Optional: a browser without a certificate signs in with a token.
-            context.verify_mode = ssl.CERT_OPTIONAL
+        return ServedTls(tls)
     except OSError as error:
         raise ServerConfigException(
             f"cannot use tls_cert {tls.certificate!r} with tls_key {tls.key!r}"
             f"{f' and tls_ca {tls.ca!r}' if tls.ca else ''}: {error}"
         ) from None
-    return context
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on what is accepted: an answer is sent in two
-    # writes, and the second would wait 40 ms for the acknowledgement of the first.
+    # With the protocol named, asyncio sets TCP_NODELAY on what is accepted. Without it the second
+    # write of an answer would wait 40 ms for the acknowledgement of the first.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

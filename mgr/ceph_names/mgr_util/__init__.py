@@ -57,6 +57,7 @@ from mgr.module_api.mgr_util.page_address import (
 )
 from mgr.module_api.mgr_util.protection import unprotected_warning, warning_html
 from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
+from mgr.module_api.mgr_util.served_tls import ServedTls, TlsFiles
 from mgr.module_api.mgr_util.timer import RTimer, profile_method
 from mgr.module_api.mgr_util.tls import (
     certificate_days_to_expire,
@@ -94,7 +95,9 @@ __all__ = [
     "Module_T",
     "PortAlreadyInUse",
     "RTimer",
+    "ServedTls",
     "ServerConfigException",
+    "TlsFiles",
     "bold",
     "build_url",
     "certificate_days_to_expire",

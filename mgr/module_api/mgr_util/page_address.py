@@ -11,6 +11,7 @@ import ssl
 from typing import Any, Final, Protocol
 
 from mgr.module_api.mgr_util.address import ServerConfigException, build_url
+from mgr.module_api.mgr_util.served_tls import ServedTls, TlsFiles
 from mgr.module_api.option import Option
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
@@ -82,8 +83,8 @@ def page_url(module: PageModule, host: str, port: int) -> str:
 def manager_tls(module: PageModule) -> ssl.SSLContext | None:
     """Return a TLS context with the manager's own certificate; None if it has none.
 
-    None as well if the module's option ``tls`` is false. The files are read now: after a change of
-    certificates the page has to be opened again.
+    None as well if the module's option ``tls`` is false. Connections use the certificate as it is
+    when they begin, so one that is renewed is served from then on.
 
     Raises:
         ServerConfigException: The files cannot be used.
@@ -92,12 +93,10 @@ def manager_tls(module: PageModule) -> ssl.SSLContext | None:
     cert, key = _files(module)
     if not cert:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
+        return ServedTls(TlsFiles(cert, key))
+    except OSError as error:
         raise ServerConfigException(f"TLS of the page: {cert}: {error}") from None
-    return context
 
 
 def _files(module: PageModule) -> tuple[str, str]:
