@@ -192,6 +192,23 @@ def with_helpers(*, guard: bool) -> Run:
     return run
 
 
+def paused_with_helpers(lab: Lab, rng: Random) -> Figures:
+    """The host of such processes stands still until another manager leads, and goes on."""
+    del rng
+    active = lab.settled()
+    for how in HELPERS:
+        lab.cluster.run("ticker", "help", how=how, timeout_s=30)
+    wait_for(lambda: len(lab.helpers()) == len(HELPERS), "the helpers to act", BOUND_S)
+    helpers = lab.helpers()
+    figures = measured(lab, lambda: lab.freeze_host(active))
+    begun_s = CLOCK.now()
+    lab.resume_hosts()
+    wait_for(lambda: all(map(process.gone, helpers)), "them to end", HELPERS_GONE_S)
+    ended_s = CLOCK.now()
+    lab.settled()
+    return {**figures, "helpers ended": (ended_s - begun_s) * 1e3}
+
+
 def forgotten_daemon(lab: Lab, rng: Random) -> Figures:
     """``daemon rm`` is answered, and its worker killed at that moment."""
     del rng
@@ -326,6 +343,13 @@ ROWS = (
         fault="kill -9 of the worker while such processes act",
         holds="none lives on",
         run=with_helpers(guard=False),
+        runs=5,
+    ),
+    Row(
+        number=59,
+        fault="the host stands still while such processes act, until another manager leads",
+        holds="when it goes on, nothing of the worker acts, and they end as soon as the guard runs",
+        run=paused_with_helpers,
         runs=5,
     ),
     Row(

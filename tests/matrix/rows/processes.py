@@ -17,7 +17,7 @@ from tests.support import process
 from tests.support.cluster import Manager, wait_for
 from tests.support.faults.breaking import heal
 from tests.support.faults.cgroup import Group, unavailable
-from tests.support.faults.lab import Lab, signal_all
+from tests.support.faults.lab import Lab
 
 TRANSFERS = 5
 SLEEP_S = 3.0
@@ -73,8 +73,8 @@ def freeze_host(lab: Lab, rng: Random) -> Figures:
     """It sleeps on for a while after its successor leads, and wakes."""
     del rng
     active = lab.settled()
-    figures = measured(lab, lambda: signal_all(active, signal.SIGSTOP))
-    signal_all(active, signal.SIGCONT)
+    figures = measured(lab, lambda: lab.freeze_host(active))
+    lab.resume_hosts()
     return figures
 
 

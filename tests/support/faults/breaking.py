@@ -41,6 +41,7 @@ def heal(lab: Lab) -> None:
     """
     lab.bury()
     lab.heal_network()
+    lab.resume_hosts()
     managers = lab.cluster.managers.values()
     for manager in managers:
         lab.disarm(manager.name)
@@ -113,9 +114,7 @@ def freeze_guard(lab: Lab, rng: Random) -> None:
 
 def freeze_host(lab: Lab, rng: Random) -> None:
     """SIGSTOP of guard, reaper and worker: a paused virtual machine."""
-    manager = victim(lab, rng)
-    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
-        _signal(pid, signal.SIGSTOP)
+    lab.freeze_host(victim(lab, rng))
 
 
 def freeze_at_a_failpoint(lab: Lab, rng: Random) -> None:

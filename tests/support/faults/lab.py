@@ -100,6 +100,7 @@ class Lab(contextlib.ExitStack):
         self.external = external
         self.left_behind: list[str] = []
         """Processes that lived on after their manager, in words."""
+        self._frozen: dict[str, list[int]] = {}
         self._mark = uuid.uuid4().hex
         self._mends: list[Callable[[], None]] = []
         try:
@@ -236,6 +237,21 @@ class Lab(contextlib.ExitStack):
         for point in Point:
             (self._points(name) / point).unlink(missing_ok=True)
 
+    def freeze_host(self, manager: Manager) -> None:
+        """Stop everything of a manager: its host stands still, and its clocks go on."""
+        pids = [manager.guard_pid, *process.descendants(manager.guard_pid)]
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+        self._frozen.setdefault(manager.name, []).extend(pids)
+
+    def resume_hosts(self) -> None:
+        """Let every host that stands still go on: all its processes at once, the guard last."""
+        for pids in self._frozen.values():
+            self.sink.ticks.resumed_s.update(dict.fromkeys(pids, CLOCK.now()))
+            for pid in reversed(pids):
+                _signal(pid, signal.SIGCONT)
+        self._frozen.clear()
+
     def break_module(self, how: str) -> None:
         """Ask the active's ledger to break; returns at once."""
 
@@ -363,11 +379,9 @@ class Lab(contextlib.ExitStack):
         return folder
 
 
-def signal_all(manager: Manager, number: signal.Signals) -> None:
-    """Send a signal to everything of a manager: a host that freezes, or goes on."""
-    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _directory() -> tempfile.TemporaryDirectory[str]:

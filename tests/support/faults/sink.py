@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import socketserver
 import threading
@@ -12,6 +13,9 @@ from typing import Final, Self
 from mgr.clock import CLOCK
 
 LOOK_S: Final = 0.1
+RESUMED_S: Final = 0.5
+"""So long after its host went on may a helper act: until the reaper or the guard has run, which
+the page on failover assumes to take longer on a busy host."""
 DATAGRAM_BYTES_MAX: Final = 256
 
 
@@ -54,12 +58,14 @@ class Ticks:
     Attributes:
         newest: The highest term that has acted so far.
         begun_s: When each term first acted.
+        resumed_s: When the processes of a host that had stood still went on, by their ids.
 
     """
 
     actors: dict[tuple[int, str], Actor] = field(default_factory=dict)
     newest: int = 0
     begun_s: dict[int, float] = field(default_factory=dict)
+    resumed_s: dict[int, float] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -80,8 +86,29 @@ class Ticks:
         self.newest = max(self.newest, term)
 
     def late(self) -> dict[tuple[int, str], Actor]:
-        """Everybody who went on after a later term had begun to act, by term and name."""
-        return {key: actor for key, actor in list(self.actors.items()) if actor.late}
+        """Everybody who went on after a later term had begun to act, by term and name.
+
+        But for those of ``after_a_pause``.
+        """
+        return {
+            key: actor
+            for key, actor in list(self.actors.items())
+            if actor.late and not self._after_a_pause(actor)
+        }
+
+    def after_a_pause(self) -> list[Actor]:
+        """Late helpers of a host that had stood still: its reaper and its guard had, too."""
+        return [
+            actor
+            for actor in list(self.actors.values())
+            if actor.late and self._after_a_pause(actor)
+        ]
+
+    def _after_a_pause(self, actor: Actor) -> bool:
+        if not actor.who.startswith("helper/"):
+            return False
+        resumed_s = self.resumed_s.get(int(actor.who.rpartition("/")[2]), math.inf)
+        return resumed_s <= actor.late_first_s <= actor.late_last_s <= resumed_s + RESUMED_S
 
     def describe(self, actor: Actor) -> str:
         """What a late actor did, in words."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.faults.etcd_recorder import Entry
 from tests.support.faults.followers import Seen
 from tests.support.faults.sink import Ticks
 
 
-def arrived(*effects):
+def ticks_of(*effects):
     """Ticks that arrived so, one a second: pairs of a term and an actor."""
     ticks = Ticks()
     for now_s, (term, who) in enumerate(effects):
         ticks.take(float(now_s), term, who)
-    return ticks.violations()
+    return ticks
+
+
+def arrived(*effects):
+    return ticks_of(*effects).violations()
 
 
 def test_terms_that_act_one_after_another_are_right():
@@ -28,6 +34,24 @@ def test_an_effect_after_a_later_terms_first_is_found():
         "a of term 5 acted 2 times after term 9 had: 1.000 s to 4.000 s after its first effect",
         "h of term 5 acted 1 times after term 9 had: 3.000 s to 3.000 s after its first effect",
     ]
+
+
+@pytest.mark.parametrize(
+    ("who", "resumed_s", "found"),
+    [
+        ("helper/double/7", 3.9, 0),  # until its guard has run
+        ("helper/double/7", 3.0, 1),  # for too long
+        ("helper/double/7", 4.1, 1),  # before its host went on
+        ("helper/double/8", 3.9, 1),  # of another host
+        ("serve/7", 3.9, 1),  # of the worker: a kernel timer ends that one
+    ],
+)
+def test_only_helpers_act_for_a_moment_after_a_pause_of_their_host(who, resumed_s, found):
+    """As long as neither the reaper nor the guard has run."""
+    ticks = ticks_of((1, who), (1, who), (2, "serve/9"), (2, "serve/9"), (1, who))
+    ticks.resumed_s[7] = resumed_s
+
+    assert len(ticks.violations()) == found
 
 
 def test_a_value_of_the_ledger_that_comes_back_is_found():
