@@ -26,19 +26,19 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from mgr_module import MgrModule
-from mgr_util import build_url, unprotected_warning
+from mgr_util import unprotected_warning
 
 from . import console, live
 from .actions import ACTIONS
 from .page import NotFoundError, Page, PageRequest, Viewer, sources_of
 from .pages import PAGES
+from .peers import Peers
 from .reader import Reader
 from .render import environment, render, static_files
 from .security import WHERE_HEADERS, Protection, host_of
 from .server import Application
 from .sessions import TOKEN_LONGEST, Session, Sessions
 
-PEERS_S: Final = 5.0
 LOOPBACK: Final = ("127.", "::1")
 IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 GZIP_FROM_BYTES: Final = 512
@@ -50,16 +50,15 @@ NOT_FOUND: Final = "Not found"
 class Dashboard:
     """The application of one term. Handlers that read the cluster run on threads."""
 
-    def __init__(self, module: MgrModule, *, port_default: int) -> None:
-        """Serve what the interface of ``module`` gives."""
+    def __init__(self, module: MgrModule, *, scheme: str, port_default: int) -> None:
+        """Serve what the interface of ``module`` gives; ``scheme`` is that of every manager's."""
         self._module = module
-        self._port_default = port_default
         self._reader = Reader(module)
+        self._peers = Peers(module, self._reader, scheme=scheme, port_default=port_default)
         self._sessions = Sessions(module)
         self._static = static_files()
         self._stopping = asyncio.Event()
         self._streams = 0
-        self._known_peers: frozenset[str] = frozenset()
         environment().get_template("layout.html")
 
     def application(self, stopping: asyncio.Event) -> Application:
@@ -80,7 +79,7 @@ class Dashboard:
             routes.append(Route(f"/live{page.path}", partial(self.stream, page)))
         pages = Starlette(routes=routes, exception_handlers={404: self._no_such_page})
         compressed = GZipMiddleware(pages, minimum_size=GZIP_FROM_BYTES)
-        return Protection(compressed, names=self._names, peers=self._peers)
+        return Protection(compressed, names=self._names, peers=lambda: self._peers.origins)
 
     # -- pages ----------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class Dashboard:
     def _framed(
         self, page: Page, main: str, viewer: Viewer, session: Session, *, title: str, live: str
     ) -> str:
-        self._know_peers()
+        self._peers.refresh()
         status = self._reader.status()
         needed = viewer.permitted({each.needs for each in PAGES})
         return render(
@@ -152,7 +151,7 @@ class Dashboard:
             unprotected=unprotected_warning(self._module),
             entry=page.entry,
             navigation=[each for each in PAGES if each.in_navigation and each.needs in needed],
-            peers=sorted(self._peers()),
+            peers=sorted(self._peers.origins),
             live=live,
             now=f"{_now():.3f}",
         )
@@ -179,7 +178,7 @@ class Dashboard:
             main, sources, _ = self._main(page, request, self._viewer(caller), session)
         except (NotFoundError, TemplateError) as error:
             main, sources = render("missing.html", why=str(error)), {}
-        self._know_peers()
+        self._peers.refresh()
         ages = {name: (each.at, each.stale_after_s) for name, each in sources.items()}
         return live.Snapshot(main, {"sources": ages, "ticket": self._sessions.ticket(session)})
 
@@ -187,7 +186,7 @@ class Dashboard:
         return {
             "now": live.now(),
             "current": self._reader.current,
-            "peers": sorted(self._peers()),
+            "peers": sorted(self._peers.origins),
         }
 
     # -- what buttons do ------------------------------------------------------------------------
@@ -373,34 +372,6 @@ class Dashboard:
 
     def _published(self) -> str:
         return str(self._module.get("mgr_map")["services"].get(self._module.module_name, ""))
-
-    def _peers(self) -> frozenset[str]:
-        """Return the origins of the dashboards of all other managers, as last known."""
-        return self._known_peers
-
-    def _know_peers(self) -> None:
-        found = self._reader.shared("peers", "presence keys", self._read_peers, for_s=PEERS_S)
-        self._known_peers = found.value or frozenset()
-
-    def _read_peers(self) -> frozenset[str]:
-        own, module = self._module.get_mgr_id(), self._module.module_name
-        tls = self._published().startswith("https:")
-        stored = {each["name"]: each["value"] for each in self._reader.command("config dump")}
-        found = set()
-        for each in self._reader.command("mgr metadata"):
-            name = each["name"]
-            host = stored.get(f"mgr/{module}/{name}/server_addr") or stored.get(
-                f"mgr/{module}/server_addr"
-            )
-            port = stored.get(f"mgr/{module}/{name}/server_port") or stored.get(
-                f"mgr/{module}/server_port", self._port_default
-            )
-            if not host or host in {"::", "0.0.0.0"}:  # noqa: S104 - compared, not bound to
-                host = each["http_address"].rpartition(":")[0].strip("[]")
-            if name != own and host and int(port):
-                url = build_url(host, "https" if tls else "http", int(port))
-                found.add(str(url).rstrip("/"))
-        return frozenset(found)
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         return await anyio.to_thread.run_sync(call, *args)

@@ -65,7 +65,7 @@ class Module(MgrModule):
     def serve(self) -> None:
         """Serve the pages until ``shutdown``."""
         host, port = listen_address(self)
-        dashboard = Dashboard(self, port_default=SERVER_PORT)
+        dashboard = Dashboard(self, scheme=_scheme(self), port_default=SERVER_PORT)
         self._server.run(
             dashboard.application,
             host,
@@ -121,4 +121,8 @@ def _tls_files(module: MgrModule | MgrStandbyModule) -> TlsFiles | None:
 def _url(module: MgrModule, host: str, port: int) -> str:
     # Clients cannot connect to "every interface", so publish the manager's own address.
     reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
-    return build_url(reached_as, "https" if _tls_files(module) else "http", port, "/")
+    return build_url(reached_as, _scheme(module), port, "/")
+
+
+def _scheme(module: MgrModule) -> str:
+    return "https" if _tls_files(module) else "http"

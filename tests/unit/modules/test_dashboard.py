@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import json
 import re
 
 import httpx
 import pytest
 
+from modules.dashboard import peers
 from modules.dashboard.actions import ACTIONS
 from modules.dashboard.application import Dashboard
 from modules.dashboard.pages import PAGES
@@ -44,7 +47,9 @@ class Browser:
     """Keeps cookies, follows no redirects, and knows the form token of the last page."""
 
     def __init__(self, host, address="127.0.0.1", **headers):
-        application = Dashboard(host.module, port_default=7490).application(asyncio.Event())
+        application = Dashboard(host.module, scheme="http", port_default=7490).application(
+            asyncio.Event()
+        )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(application, client=(address, 5555)),
             base_url=headers.pop("base", ORIGIN),
@@ -460,6 +465,51 @@ async def test_a_page_may_ask_the_other_managers_and_nobody_else(browser):
     policy = (await browser.get("/")).headers["content-security-policy"]
 
     assert "connect-src 'self' http://10.0.0.2:7490 http://10.0.0.3:7490;" in policy
+
+
+async def permitted(host):
+    """Whom a page of a manager that has just become active may ask."""
+    policy = (await Browser(host).get("/")).headers["content-security-policy"]
+    return set(re.search("connect-src 'self'([^;]*)", policy)[1].split())
+
+
+async def test_a_page_loaded_in_a_failover_may_ask_the_manager_that_led_before(host):
+    """It starts again just then, so it is not listed; soon it may lead again."""
+    both = {"http://10.0.0.2:7490", "http://10.0.0.3:7490"}
+    assert await permitted(host) == both
+    host.answer(
+        "mgr metadata", stdout=json.dumps([dashboard.manager("a", 1), dashboard.manager("b", 2)])
+    )
+
+    assert await permitted(host) == both
+
+
+async def test_without_an_answer_a_page_may_ask_whom_an_earlier_term_knew(host):
+    """An etcd that is just coming back must not leave a page alone."""
+    known = await permitted(host)
+    host.answer("mgr metadata", -errno.EIO, stderr="etcd does not answer")
+
+    assert await permitted(host) == known
+
+
+async def test_a_manager_that_was_removed_is_not_asked_for_ever(host, monkeypatch):
+    """Another machine may have its address by then, and would be given the session."""
+    await permitted(host)
+    host.answer(
+        "mgr metadata", stdout=json.dumps([dashboard.manager("a", 1), dashboard.manager("b", 2)])
+    )
+    later = peers._now() + peers.KEPT_S + 1
+    monkeypatch.setattr(peers, "_now", lambda: later)
+
+    assert await permitted(host) == {"http://10.0.0.2:7490"}
+
+
+@pytest.mark.parametrize("stored", ["", "[]", "{", '{"b": 1}', '{"b": ["http://x", "y"]}'])
+async def test_stored_managers_that_cannot_be_read_are_none(host, stored):
+    """Somebody may have written the key by hand."""
+    host.module.set_store("peers", stored)
+
+    assert await permitted(host) == {"http://10.0.0.2:7490", "http://10.0.0.3:7490"}
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", ""])
