@@ -20,8 +20,7 @@ SPIN: Final = """
 import os, sys
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 os.sched_setaffinity(0, {int(sys.argv[1])})
-parent = os.getppid()
-while os.getppid() == parent:
+while os.getppid() == int(sys.argv[2]):
     for _ in range(1_000_000):
         pass
 """
@@ -32,6 +31,7 @@ def awake() -> Iterator[None]:
     """Compute on every core, at the lowest priority, until the end of the block."""
     with ExitStack() as ends:
         for core in os.sched_getaffinity(0):
-            spinner = ends.enter_context(subprocess.Popen([sys.executable, "-c", SPIN, str(core)]))
+            command = [sys.executable, "-c", SPIN, str(core), str(os.getpid())]
+            spinner = ends.enter_context(subprocess.Popen(command))
             ends.callback(spinner.kill)
         yield

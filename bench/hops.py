@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def by_way_of_a_loop() -> list[float]:
 def _call(sock: socket.socket) -> float:
     begun = CLOCK.now()
     sock.sendall(MESSAGE)
-    sock.recv(len(MESSAGE))
+    if len(sock.recv(len(MESSAGE))) != len(MESSAGE):
+        raise ConnectionError("a process between ended")
     return (CLOCK.now() - begun) * 1e6
 
 
@@ -61,6 +63,9 @@ class _PassesOn(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.other.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        os._exit(0)
 
 
 async def _pass_on(near: socket.socket, far: socket.socket) -> None:

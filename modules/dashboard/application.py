@@ -95,7 +95,11 @@ class Dashboard:
     async def stream(self, page: Page, request: Request) -> Response:
         """Send a page's content whenever it changes."""
         session = await self._in_thread(self._sessions.session_of, request)
-        if session is None or self._streams >= live.STREAMS_MAX:
+        if session is None:
+            # It is too old. The page loads itself again, and is sent to sign in.
+            gone = live.event("gone", "")
+            return Response(gone, media_type="text/event-stream", headers=live.HEADERS)
+        if self._streams >= live.STREAMS_MAX:
             return PlainTextResponse("too many open pages\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
         def make() -> live.Snapshot | None:
@@ -144,6 +148,7 @@ class Dashboard:
             title=title,
             cluster=status.value["cluster"] if status.known else "cluster",
             manager=self._module.get_mgr_id(),
+            published=self._published().rstrip("/"),
             term=self._module.get_term(),
             viewer=viewer,
             csrf=session.csrf,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,6 +21,10 @@ that was loaded meanwhile would not be permitted to ask it."""
 STORED: Final = "peers"
 """Key in the store of the module: by manager, the address of its pages and when it was last there.
 So a page that is loaded right after a failover knows the manager that led before."""
+STORE_AGAIN_S: Final = 10.0
+"""Pause after a write that failed."""
+ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}")
+"""An origin stands in a header and in an attribute of every page: nothing else may get there."""
 
 
 class Peers:
@@ -34,6 +39,7 @@ class Peers:
         self._scheme = scheme
         self._port_default = port_default
         self._stored = _read(module.get_store(STORED))
+        self._store_from = 0.0
         self._known: Mapping[str, tuple[str, float]] = dict(self._stored)
 
     @property
@@ -53,11 +59,12 @@ class Peers:
         there = {name: (origin, now) for name, origin in found.items()}
         kept = {name: each for name, each in self._known.items() if each[1] > now - KEPT_S}
         self._known = {**kept, **there}
-        if _changed(self._stored, there) and self._reader.current:
-            self._stored = self._known
+        if _changed(self._stored, there) and self._reader.current and now >= self._store_from:
+            self._store_from = now + STORE_AGAIN_S
             # Without it, a page that is loaded after the next failover looks a little longer.
             with contextlib.suppress(Exception):  # whatever is wrong with etcd
                 self._module.set_store(STORED, json.dumps(self._known))
+                self._stored = self._known
 
     def _read(self) -> dict[str, str]:
         """Return the origin of each manager's pages, this one's too."""
@@ -75,7 +82,9 @@ class Peers:
             if not host or host in {"::", "0.0.0.0"}:  # noqa: S104 - compared, not bound to
                 host = each["http_address"].rpartition(":")[0].strip("[]")
             if host and int(port):
-                found[name] = str(build_url(host, self._scheme, int(port))).rstrip("/")
+                origin = str(build_url(host.strip(), self._scheme, int(port))).rstrip("/")
+                if ORIGIN.fullmatch(origin):
+                    found[name] = origin
         return found
 
 
@@ -90,10 +99,17 @@ def _changed(
 
 
 def _read(text: str | None) -> dict[str, tuple[str, float]]:
-    """Read what is stored; nothing if that cannot be read."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
+    """Read what is stored; nothing if that cannot be read, since anybody may have written it.
+
+    No moment is later than now: the clock of the manager that wrote it may have been wrong.
+    """
+    with contextlib.suppress(Exception):
         found: dict[str, Any] = json.loads(text or "{}")
-        return {name: (str(origin), float(at)) for name, (origin, at) in found.items()}
+        return {
+            name: (origin, min(float(at), _now()))
+            for name, (origin, at) in found.items()
+            if ORIGIN.fullmatch(origin)
+        }
     return {}
 
 

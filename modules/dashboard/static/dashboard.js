@@ -7,6 +7,7 @@
   const ASK_MS = 120; // pause between two rounds of asking who leads
   const ANSWER_MS = 700;
   const ALONE_S = 3; // from then on the page goes where a standby redirects it
+  const REFUSED_MS = 1000; // pause before a stream that was refused is asked for again
   const RELOAD_MS = 5000; // a page is at least so old when it loads itself again
   const body = document.body;
   const link = document.getElementById("link");
@@ -15,13 +16,14 @@
 
   // The origins that the content security policy of this page permits.
   const peers = new Set(body.dataset.peers.split(" ").filter(Boolean));
-  const saidHash = location.hash;
+  let asked = peers; // those of them that are still there
   let sources = {};
   let ticket = "";
   let offset = Number(body.dataset.now) - Date.now() / 1000; // the manager's clock minus ours
   let heard = performance.now();
   let stream = null;
   let searching = false;
+  let ticked = false; // whether the present stream has said anything
 
   // -- ages ---------------------------------------------------------------------------------
 
@@ -84,6 +86,7 @@
     heard = performance.now();
     const opened = new EventSource(`/live${location.pathname}${location.search}`);
     stream = opened;
+    ticked = false;
     opened.addEventListener("tick", (event) => {
       if (opened !== stream) return;
       heard = performance.now();
@@ -91,6 +94,8 @@
       offset = tick.now - Date.now() / 1000;
       sources = tick.sources;
       if (tick.ticket) ticket = tick.ticket;
+      ticked = true;
+      asked = new Set(tick.peers.filter((peer) => peers.has(peer)));
       if (tick.peers.some((peer) => !peers.has(peer))) reloadIfUnused();
       showLink(tick.current ? "on" : "lost", tick.current ? "live" : "etcd does not answer this manager");
       refreshAges();
@@ -98,19 +103,19 @@
     opened.addEventListener("main", (event) => {
       if (opened === stream) replaceMain(JSON.parse(event.data));
     });
-    opened.addEventListener("gone", () => location.reload());
+    // To sign in again, or to read that this page may not be seen any more.
+    opened.addEventListener("gone", () => setTimeout(() => location.reload(), RELOAD_MS - performance.now()));
     opened.addEventListener("bye", () => search());
     opened.onerror = () => search();
   }
 
   // A manager that came later may lead next, and only a new page may ask it: the policy of this one
-  // does not name it.
+  // does not name it. Not while somebody works here, waits for an answer, or reads one.
   function reloadIfUnused() {
-    const used = document.querySelector("form[data-changed], [data-keep] :focus");
+    const used = "form[data-changed], [data-keep] :focus, .htmx-request, #notices > *";
     const line = document.getElementById("line");
-    if (used || (line && line.value) || ran.length || performance.now() < RELOAD_MS) return;
-    history.replaceState(null, "", `${location.pathname}${location.search}${saidHash}`);
-    location.reload();
+    const working = document.querySelector(used) || (line && line.value) || ran.length;
+    if (!working && performance.now() > RELOAD_MS) location.reload();
   }
 
   function showLink(kind, text) {
@@ -133,15 +138,17 @@
       const answer = await fetch(`${origin}/where`, {
         cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(ANSWER_MS),
       });
-      return { origin, ...(await answer.json()) };
+      return { ...(await answer.json()), origin };
     } catch {
       return { origin, serving: false };
     }
   }
 
-  // Return the active's answer as soon as it is there, else that of a standby that names it.
+  // Return the active's answer as soon as it is there, else that of a standby that names an active
+  // which could not be asked. One that was asked and did not answer is no reason to go anywhere: a
+  // standby names it until it knows of the next.
   async function whoLeads() {
-    const answers = [location.origin, ...peers].map(where);
+    const answers = [location.origin, ...asked].map(where);
     const serving = answers.map(async (answer) => {
       if (!(await answer).serving) throw new Error("not serving");
       return answer;
@@ -149,7 +156,9 @@
     try {
       return await Promise.any(serving);
     } catch {
-      return (await Promise.all(answers)).find((answer) => answer.active);
+      const known = new Set([location.origin, body.dataset.published, ...asked]);
+      const named = ({ active }) => active && !known.has(active.replace(/\/+$/, ""));
+      return (await Promise.all(answers)).find(named);
     }
   }
 
@@ -165,8 +174,8 @@
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       if (found && found.serving && found.origin === location.origin
           && String(found.term) === body.dataset.term) {
+        if (!ticked) await new Promise((resume) => setTimeout(resume, REFUSED_MS));
         searching = false;
-        showLink("on", "live");
         return connect();
       }
       if (found && found.serving) return goTo(found.origin, seconds, ticket);

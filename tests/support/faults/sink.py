@@ -36,6 +36,7 @@ class Actor:
     Attributes:
         who: ``serve/<instance>`` or ``helper/<how>/<pid>``.
         late: How often it acted after a later term had.
+        resumed_s: When its host had gone on after a pause, if it is a helper of one.
         after: The newest term that had acted before its first late effect.
 
     """
@@ -49,6 +50,7 @@ class Actor:
     after: int = 0
     late_first_s: float = 0.0
     late_last_s: float = 0.0
+    resumed_s: float = math.inf
 
 
 @dataclass
@@ -81,6 +83,10 @@ class Ticks:
         if term < self.newest:
             if not actor.late:
                 actor.after, actor.late_first_s = self.newest, now_s
+                # Now: later another process may have its id.
+                if who.startswith("helper/"):
+                    pid = int(who.rpartition("/")[2])
+                    actor.resumed_s = self.resumed_s.get(pid, math.inf)
             actor.late += 1
             actor.late_last_s = now_s
         self.newest = max(self.newest, term)
@@ -104,11 +110,12 @@ class Ticks:
             if actor.late and self._after_a_pause(actor)
         ]
 
-    def _after_a_pause(self, actor: Actor) -> bool:
-        if not actor.who.startswith("helper/"):
-            return False
-        resumed_s = self.resumed_s.get(int(actor.who.rpartition("/")[2]), math.inf)
-        return resumed_s <= actor.late_first_s <= actor.late_last_s <= resumed_s + RESUMED_S
+    @staticmethod
+    def _after_a_pause(actor: Actor) -> bool:
+        return (
+            actor.resumed_s <= actor.late_first_s
+            and actor.late_last_s <= actor.resumed_s + RESUMED_S
+        )
 
     def describe(self, actor: Actor) -> str:
         """What a late actor did, in words."""

@@ -88,9 +88,12 @@ def test_an_open_page_is_sent_what_changed_and_signs_of_life(host, page):
     assert "term-4711" not in dict(later)["main"]
 
 
-def test_a_page_that_nobody_loaded_gets_no_events(page):
-    """Without the cookie of a page there is no stream: another site cannot open one."""
-    assert httpx.get(f"{page}/live/timeline").status_code == 503
+def test_a_page_that_nobody_loaded_or_whose_session_has_ended_is_told_to_load_again(page):
+    """And nothing else: another site cannot open a stream. Loaded again it is sent to sign in."""
+    answer = httpx.get(f"{page}/live/timeline")
+
+    assert (answer.status_code, answer.text) == (200, 'event: gone\ndata: ""\n\n')
+    assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 def test_a_hand_over_ends_open_pages_with_a_word_and_does_not_wait_for_them(host):

@@ -9,16 +9,13 @@ from tests.support.faults.followers import Seen
 from tests.support.faults.sink import Ticks
 
 
-def ticks_of(*effects):
+def arrived(*effects, resumed_s=None):
     """Ticks that arrived so, one a second: pairs of a term and an actor."""
-    ticks = Ticks()
+    ticks = Ticks(resumed_s=resumed_s or {})
     for now_s, (term, who) in enumerate(effects):
         ticks.take(float(now_s), term, who)
-    return ticks
-
-
-def arrived(*effects):
-    return ticks_of(*effects).violations()
+    ticks.resumed_s.clear()  # another process may have the id by now
+    return ticks.violations()
 
 
 def test_terms_that_act_one_after_another_are_right():
@@ -48,10 +45,9 @@ def test_an_effect_after_a_later_terms_first_is_found():
 )
 def test_only_helpers_act_for_a_moment_after_a_pause_of_their_host(who, resumed_s, found):
     """As long as neither the reaper nor the guard has run."""
-    ticks = ticks_of((1, who), (1, who), (2, "serve/9"), (2, "serve/9"), (1, who))
-    ticks.resumed_s[7] = resumed_s
+    effects = ((1, who), (1, who), (2, "serve/9"), (2, "serve/9"), (1, who))
 
-    assert len(ticks.violations()) == found
+    assert len(arrived(*effects, resumed_s={7: resumed_s})) == found
 
 
 def test_a_value_of_the_ledger_that_comes_back_is_found():

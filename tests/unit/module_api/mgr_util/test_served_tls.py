@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import errno
 import http.client
 import socket
 import ssl
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mgr.module_api.mgr_util import served_tls
 from mgr_util import HttpPage, ServedTls, TlsFiles, text_reply
 from tests.support.certificates import Authority
 
@@ -135,3 +138,61 @@ def test_files_that_cannot_be_used_at_the_start_are_an_error(tmp_path):
     (tmp_path / "cert.pem").write_text("nothing")
     with pytest.raises(ssl.SSLError):
         ServedTls(TlsFiles(str(tmp_path / "cert.pem"), str(tmp_path / "cert.pem")))
+
+
+def test_files_that_could_not_be_read_for_a_moment_are_read_again(page, first, monkeypatch):
+    """No descriptor was free, say: nothing of the files changes when one is."""
+    second = Authority()
+    for path, content in zip(page.files, issued(second), strict=False):
+        replace(path, content)
+    with monkeypatch.context() as patched:
+        patched.setattr(served_tls, "_context", unreadable)
+        assert page.get(first) == b"safe"
+    monkeypatch.setattr(page.tls, "_again_at_s", 0.0)
+
+    assert page.get(second) == b"safe"
+
+
+def unreadable(_files):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_what_would_have_no_effect_is_refused(page):
+    """Each connection has a context of its own; a forgotten check of clients would be worse."""
+    with pytest.raises(TypeError, match="configure"):
+        page.tls.verify_mode = ssl.CERT_REQUIRED
+    with pytest.raises(TypeError, match="configure"):
+        page.tls.load_verify_locations(page.files.ca)
+
+
+def test_every_context_is_configured(page, first):
+    """Also those made after a renewal."""
+
+    def demand(context):
+        context.verify_mode = ssl.CERT_REQUIRED
+
+    tls = ServedTls(page.files, demand)
+    before = tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True).context
+    for path, content in zip(page.files, issued(first), strict=False):
+        replace(path, content)
+    after = tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True).context
+
+    assert before is not after
+    assert before.verify_mode == after.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_a_listening_socket_follows_the_files(page, first):
+    """It is wrapped once; what it accepts begins later."""
+    second = Authority()
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        listener = page.tls.wrap_socket(plain, server_side=True)
+        for path, content in zip(page.files, issued(second), strict=False):
+            replace(path, content)
+        with concurrent.futures.ThreadPoolExecutor(1) as threads, listener:
+            accepted = threads.submit(listener.accept)
+            context = ssl.create_default_context(cadata=second.pem.decode())
+            with (
+                socket.create_connection(listener.getsockname(), 10) as connection,
+                context.wrap_socket(connection, server_hostname="localhost"),
+            ):
+                accepted.result(10)[0].close()
