@@ -8,6 +8,7 @@ Ours, not ceph-mgr's: a module that uses it does not load in ceph-mgr.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from mgr.module_api.mgr_util.address import ServerConfigException, build_url
@@ -80,11 +81,15 @@ def page_url(module: PageModule, host: str, port: int) -> str:
     return build_url(reached_as, "https" if _files(module)[0] else "http", port, "/")
 
 
-def manager_tls(module: PageModule) -> ssl.SSLContext | None:
+def manager_tls(
+    module: PageModule, configure: Callable[[ssl.SSLContext], object] = lambda _: None
+) -> ssl.SSLContext | None:
     """Return a TLS context with the manager's own certificate; None if it has none.
 
     None as well if the module's option ``tls`` is false. Connections use the certificate as it is
-    when they begin, so one that is renewed is served from then on.
+    when they begin, so one that is renewed is served from then on. ``configure`` may set more, such
+    as a CA for clients, on each context that is made of it; what is set on the returned one is
+    refused.
 
     Raises:
         ServerConfigException: The files cannot be used.
@@ -94,7 +99,7 @@ def manager_tls(module: PageModule) -> ssl.SSLContext | None:
     if not cert:
         return None
     try:
-        return ServedTls(TlsFiles(cert, key))
+        return ServedTls(TlsFiles(cert, key), configure)
     except OSError as error:
         raise ServerConfigException(f"TLS of the page: {cert}: {error}") from None
 
