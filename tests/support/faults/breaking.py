@@ -47,7 +47,8 @@ def heal(lab: Lab) -> None:
         lab.disarm(manager.name)
         for below in process.descendants(manager.guard_pid):
             _signal(below, signal.SIGCONT)
-            limit_descriptors(below, None)
+            if _has_no_descriptors(below):
+                _signal(below, signal.SIGKILL)
     # A guard that wakes first kills its silent worker before that can do any harm.
     lab.pause(HEAD_START_S)
     for manager in managers:
@@ -140,7 +141,7 @@ def no_descriptors(lab: Lab, rng: Random) -> None:
     """A worker can open nothing more, and its connections to etcd break."""
     manager = victim(lab, rng)
     for pid in process.workers(manager.guard_pid):
-        limit_descriptors(pid, 0)
+        take_descriptors(pid)
     lab.cables.reset(manager.name, party=WORKER)
 
 
@@ -284,11 +285,20 @@ FAULTS: Final[dict[str, Fault]] = {
 """What a soak chooses from."""
 
 
-def limit_descriptors(pid: int, most: int | None) -> None:
-    """How many a process may have; None: as many as it could have had."""
+def take_descriptors(pid: int) -> None:
+    """Let a process open nothing more, for as long as it lives.
+
+    The hard limit, too: a worker raises the soft one again, as what a module has changed
+    (docs/adr/0074). Nobody may raise the hard one again, so ``heal`` ends such a process.
+    """
     with contextlib.suppress(ProcessLookupError):
-        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard if most is None else most, hard))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, 0))
+
+
+def _has_no_descriptors(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)[1] == 0
+    return False
 
 
 def _run(lab: Lab, *words: str, **arguments: str) -> None:

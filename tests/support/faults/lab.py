@@ -66,6 +66,8 @@ def keeps_to_the_table(log: Path) -> list[str]:
     return [trouble] if trouble else []
 
 
+UNPRIVILEGED: Final = ("setpriv", "--bounding-set", "-sys_resource")
+"""Managers may not raise a limit that is set for them, as in a container."""
 LOG_CHECKS: Final = (keeps_secret(SECRET), keeps_to_the_table)
 """What the log of each manager is asked for in the end."""
 
@@ -106,6 +108,10 @@ class Lab(contextlib.ExitStack):
         try:
             self.directory = Path(self.enter_context(_directory()))
             hosts, within = self._hosts(namespaces=namespaces, clocks=clocks)
+            within = {
+                **within,
+                **{name: (*within.get(name, ()), *UNPRIVILEGED) for name in NAMES},
+            }
             flags = {**ETCD, **(etcd_flags or {})}
             self.etcd = self.enter_context(
                 EtcdCluster(self.directory / "etcd", flags=flags, hosts=hosts, within=within)
