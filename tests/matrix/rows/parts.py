@@ -105,7 +105,7 @@ def standby_hurt(inject: Inject, *, every_worker: bool) -> Run:
     """A standby whose worker does not reach etcd is the only one left: it does not campaign.
 
     The third manager is stopped. Whoever leads dies again and again, and must lead again. If not
-    ``every_worker`` of the standby is hurt, it may lead with the one that its guard starts anew.
+    ``every_worker`` of the standby is hurt, it may lead with the next one that its guard starts.
     """
 
     def run(lab: Lab, rng: Random) -> Figures:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
 import re
 
 import httpx
 import pytest
 
-from modules.dashboard import peers
 from modules.dashboard.actions import ACTIONS
 from modules.dashboard.application import Dashboard
 from modules.dashboard.pages import PAGES
@@ -458,76 +455,6 @@ async def test_no_page_has_script_or_style_inline(browser):
     for path in SHOWN:
         text = (await browser.get(path)).text
         assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|javascript:", text), path
-
-
-async def test_a_page_may_ask_the_other_managers_and_nobody_else(browser):
-    """Their addresses: the published host, and the port of the option."""
-    policy = (await browser.get("/")).headers["content-security-policy"]
-
-    assert "connect-src 'self' http://10.0.0.2:7490 http://10.0.0.3:7490;" in policy
-
-
-async def permitted(host):
-    """Whom a page of a manager that has just become active may ask."""
-    policy = (await Browser(host).get("/")).headers["content-security-policy"]
-    return set(re.search("connect-src 'self'([^;]*)", policy)[1].split())
-
-
-async def test_a_page_loaded_in_a_failover_may_ask_the_manager_that_led_before(host):
-    """It starts again just then, so it is not listed; soon it may lead again."""
-    both = {"http://10.0.0.2:7490", "http://10.0.0.3:7490"}
-    assert await permitted(host) == both
-    host.answer(
-        "mgr metadata", stdout=json.dumps([dashboard.manager("a", 1), dashboard.manager("b", 2)])
-    )
-
-    assert await permitted(host) == both
-
-
-async def test_without_an_answer_a_page_may_ask_whom_an_earlier_term_knew(host):
-    """An etcd that is just coming back must not leave a page alone."""
-    known = await permitted(host)
-    host.answer("mgr metadata", -errno.EIO, stderr="etcd does not answer")
-
-    assert await permitted(host) == known
-
-
-async def test_a_manager_that_was_removed_is_not_asked_for_ever(host, monkeypatch):
-    """Another machine may have its address by then, and would be given the session."""
-    await permitted(host)
-    host.answer(
-        "mgr metadata", stdout=json.dumps([dashboard.manager("a", 1), dashboard.manager("b", 2)])
-    )
-    later = peers._now() + peers.KEPT_S + 1
-    monkeypatch.setattr(peers, "_now", lambda: later)
-
-    assert await permitted(host) == {"http://10.0.0.2:7490"}
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        *("", "[]", "{", '{"b": 1}', '{"b": ["http://x", "y"]}', "[" * 60_000),
-        '{"b": ["http://x; script-src *", 9e9]}',
-        '{"b": ["http://x\\r\\nSet-Cookie: y", 9e9]}',
-        f'{{"b": ["http://x", {"9" * 400}]}}',
-    ],
-)
-async def test_stored_managers_that_cannot_be_read_are_none(host, stored):
-    """Somebody may have written the key by hand."""
-    host.module.set_store("peers", stored)
-
-    assert await permitted(host) == {"http://10.0.0.2:7490", "http://10.0.0.3:7490"}
-
-
-async def test_a_clock_that_was_wrong_keeps_no_manager_for_ever(host, monkeypatch):
-    """What is stored is not newer than now."""
-    host.module.set_store("peers", json.dumps({"z": ["http://10.0.0.9:7490", 9e12]}))
-    assert "http://10.0.0.9:7490" in await permitted(host)
-    later = peers._now() + peers.KEPT_S + 1
-    monkeypatch.setattr(peers, "_now", lambda: later)
-
-    assert "http://10.0.0.9:7490" not in await permitted(host)
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", ""])

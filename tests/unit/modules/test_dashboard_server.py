@@ -88,7 +88,7 @@ def test_an_open_page_is_sent_what_changed_and_signs_of_life(host, page):
     assert "term-4711" not in dict(later)["main"]
 
 
-def test_a_page_that_nobody_loaded_or_whose_session_has_ended_is_told_to_load_again(page):
+def test_a_stream_without_a_session_says_only_that_the_page_is_gone(page):
     """And nothing else: another site cannot open a stream. Loaded again it is sent to sign in."""
     answer = httpx.get(f"{page}/live/timeline")
 
