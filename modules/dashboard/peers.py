@@ -45,10 +45,8 @@ class Peers:
     @property
     def origins(self) -> frozenset[str]:
         """The origins of the pages of all other managers, as last known."""
-        own, since = self._module.get_mgr_id(), _now() - KEPT_S
-        return frozenset(
-            origin for name, (origin, at) in self._known.items() if name != own and at > since
-        )
+        own = self._module.get_mgr_id()
+        return frozenset(origin for name, (origin, _) in self._known.items() if name != own)
 
     def refresh(self) -> None:
         """Read which managers are there, unless that was done a moment ago."""
