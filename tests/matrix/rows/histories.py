@@ -171,10 +171,7 @@ def with_helpers(*, guard: bool) -> Run:
     def run(lab: Lab, rng: Random) -> Figures:
         del rng
         active = lab.settled()
-        for how in HELPERS:
-            lab.cluster.run("ticker", "help", how=how, timeout_s=30)
-        wait_for(lambda: len(lab.helpers()) == len(HELPERS), "the helpers to act", BOUND_S)
-        helpers = lab.helpers()
+        helpers = _started_helpers(lab)
         begun_s = CLOCK.now()
         figures = measured(lab, lambda: active.signal(signal.SIGKILL, worker=not guard))
         with contextlib.suppress(TimeoutError):
@@ -192,14 +189,19 @@ def with_helpers(*, guard: bool) -> Run:
     return run
 
 
+def _started_helpers(lab: Lab) -> dict[int, str]:
+    """Let a module start a process of each kind; their ids, and how each was started."""
+    for how in HELPERS:
+        lab.cluster.run("ticker", "help", how=how, timeout_s=30)
+    wait_for(lambda: len(lab.helpers()) == len(HELPERS), "the helpers to act", BOUND_S)
+    return lab.helpers()
+
+
 def paused_with_helpers(lab: Lab, rng: Random) -> Figures:
     """The host of such processes stands still until another manager leads, and goes on."""
     del rng
     active = lab.settled()
-    for how in HELPERS:
-        lab.cluster.run("ticker", "help", how=how, timeout_s=30)
-    wait_for(lambda: len(lab.helpers()) == len(HELPERS), "the helpers to act", BOUND_S)
-    helpers = lab.helpers()
+    helpers = _started_helpers(lab)
     figures = measured(lab, lambda: lab.freeze_host(active))
     begun_s = CLOCK.now()
     lab.resume_hosts()
