@@ -40,7 +40,7 @@ class Peers:
         self._port_default = port_default
         self._stored = _read(module.get_store(STORED))
         self._store_from = 0.0
-        self._known: Mapping[str, tuple[str, float]] = dict(self._stored)
+        self._known: Mapping[str, tuple[str, float]] = self._stored
 
     @property
     def origins(self) -> frozenset[str]:

@@ -7,7 +7,6 @@ faults, whatever they are, so that nobody has to remember which were caused.
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import signal
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from mgr.failpoint import Point
 from mgr.store.api import Delete, Put
 from tests.support import process
 from tests.support.cluster import Manager, wait_for
-from tests.support.faults.lab import NAMES, Lab
+from tests.support.faults.lab import NAMES, Lab, send_signal
 from tests.support.faults.peers import GUARD, WORKER
 from tests.support.faults.proxy import Mode
 
@@ -46,13 +45,13 @@ def heal(lab: Lab) -> None:
     for manager in managers:
         lab.disarm(manager.name)
         for below in process.descendants(manager.guard_pid):
-            _signal(below, signal.SIGCONT)
+            send_signal(below, signal.SIGCONT)
             if _has_no_descriptors(below):
-                _signal(below, signal.SIGKILL)
+                send_signal(below, signal.SIGKILL)
     # A guard that wakes first kills its silent worker before that can do any harm.
     lab.pause(HEAD_START_S)
     for manager in managers:
-        _signal(manager.guard_pid, signal.SIGCONT)
+        send_signal(manager.guard_pid, signal.SIGCONT)
         if not manager.running:
             manager.start()
     for member in lab.etcd.members:
@@ -94,23 +93,23 @@ def kill_worker(lab: Lab, rng: Random) -> None:
     """SIGKILL, SIGSEGV or SIGABRT of a worker."""
     number = rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
     for pid in process.workers(victim(lab, rng).guard_pid):
-        _signal(pid, number)
+        send_signal(pid, number)
 
 
 def freeze_worker(lab: Lab, rng: Random) -> None:
     """SIGSTOP of a worker: its watchdog kills it."""
     for pid in process.workers(victim(lab, rng).guard_pid):
-        _signal(pid, signal.SIGSTOP)
+        send_signal(pid, signal.SIGSTOP)
 
 
 def kill_guard(lab: Lab, rng: Random) -> None:
     """SIGKILL of a guard, and with it of its worker."""
-    _signal(victim(lab, rng).guard_pid, signal.SIGKILL)
+    send_signal(victim(lab, rng).guard_pid, signal.SIGKILL)
 
 
 def freeze_guard(lab: Lab, rng: Random) -> None:
     """SIGSTOP of a guard: its worker goes on alone."""
-    _signal(victim(lab, rng).guard_pid, signal.SIGSTOP)
+    send_signal(victim(lab, rng).guard_pid, signal.SIGSTOP)
 
 
 def freeze_host(lab: Lab, rng: Random) -> None:
@@ -124,7 +123,7 @@ def freeze_at_a_failpoint(lab: Lab, rng: Random) -> None:
     point = lab.arm(manager.name, rng.choice([Point.WRITE, Point.COMMAND]))
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: not point.exists(), "the failpoint to be reached", STOPPED_WITHIN_S)
-        _signal(manager.guard_pid, signal.SIGSTOP)
+        send_signal(manager.guard_pid, signal.SIGSTOP)
 
 
 def guard_at_a_failpoint(lab: Lab, rng: Random) -> None:
@@ -134,7 +133,7 @@ def guard_at_a_failpoint(lab: Lab, rng: Random) -> None:
     lab.arm(manager.name, point, rng.choice(["SIGSTOP", "SIGKILL"]))
     if point is not Point.LEADER_HEARTBEAT:
         for pid in process.workers(manager.guard_pid):
-            _signal(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
 
 
 def no_descriptors(lab: Lab, rng: Random) -> None:
@@ -147,7 +146,7 @@ def no_descriptors(lab: Lab, rng: Random) -> None:
 
 def stop_manager(lab: Lab, rng: Random) -> None:
     """SIGTERM: hand over and end."""
-    _signal(victim(lab, rng).guard_pid, signal.SIGTERM)
+    send_signal(victim(lab, rng).guard_pid, signal.SIGTERM)
 
 
 def fail_over(lab: Lab, rng: Random) -> None:
@@ -305,8 +304,3 @@ def _run(lab: Lab, *words: str, **arguments: str) -> None:
     """A command that may fail, as all do where faults come together."""
     with contextlib.suppress(MgrError):
         lab.cluster.run(*words, timeout_s=5, **arguments)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

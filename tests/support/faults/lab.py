@@ -103,7 +103,7 @@ class Lab(contextlib.ExitStack):
         self.external = external
         self.left_behind: list[str] = []
         """Processes that lived on after their manager, in words."""
-        self._frozen: dict[str, list[int]] = {}
+        self._frozen: list[int] = []
         self._mark = uuid.uuid4().hex
         self._mends: list[Callable[[], None]] = []
         try:
@@ -247,15 +247,14 @@ class Lab(contextlib.ExitStack):
         """Stop everything of a manager: its host stands still, and its clocks go on."""
         pids = [manager.guard_pid, *process.descendants(manager.guard_pid)]
         for pid in pids:
-            _signal(pid, signal.SIGSTOP)
-        self._frozen.setdefault(manager.name, []).extend(pids)
+            send_signal(pid, signal.SIGSTOP)
+        self._frozen += pids
 
     def resume_hosts(self) -> None:
         """Let every host that stands still go on: all its processes at once, the guard last."""
-        for pids in self._frozen.values():
-            self.sink.ticks.resumed_s.update(dict.fromkeys(pids, CLOCK.now()))
-            for pid in reversed(pids):
-                _signal(pid, signal.SIGCONT)
+        self.sink.ticks.resumed_s.update(dict.fromkeys(self._frozen, CLOCK.now()))
+        for pid in reversed(self._frozen):
+            send_signal(pid, signal.SIGCONT)
         self._frozen.clear()
 
     def break_module(self, how: str) -> None:
@@ -365,14 +364,12 @@ class Lab(contextlib.ExitStack):
             self.left_behind.append(
                 f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
             )
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
 
     def _kill_leftovers(self) -> None:
         """Whatever a manager left behind, the laboratory does not."""
         for pid in process.marked(MARK, self._mark):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
 
     def heal_network(self) -> None:
         """Mend every cable and switch."""
@@ -385,7 +382,8 @@ class Lab(contextlib.ExitStack):
         return folder
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is still there."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
