@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from mgr.errors import InvalidArgumentError
@@ -127,8 +128,12 @@ class Caller:
         return hash((self.name, self.address, self.token_id))
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def anonymous(address: str = "") -> Caller:
-        """Return the caller for a client that has neither certificate nor token."""
+        """Return the caller for a client that has neither certificate nor token.
+
+        The same one each time: results of checks are found by it.
+        """
         return Caller(None, address, Kind.ANONYMOUS)
 
     @property

@@ -68,10 +68,8 @@ class Access:
         self._keys = keys
         self.tokens: Final = Tokens(mirror, keys)
         self._throttle = LogThrottle(CLOCK.now)
-        # Who may do what, whatever the arguments; False: it depends on them. None: nothing is
-        # remembered, because nobody says when the table changes. A check of before a change writes
-        # into the dictionary of before.
-        self._known: dict[tuple[Caller, str, str, str], bool] | None = None
+        # None: nothing is remembered, because nobody says when the table changes.
+        self._known: _Known | None = None
         self.on_refusal: Callable[[Caller, AccessRequest], None] = lambda _caller, _request: None
         """Called with each refusal, on the thread that asked."""
 
@@ -84,12 +82,18 @@ class Access:
     @property
     def required(self) -> bool:
         """Whether clients must authenticate: it is stored, or there are entries that would bind."""
+        known = self._known
+        if known is not None and known.required is not None:
+            return known.required
         found = self.protection
-        return bool(self._mirror.list(self._keys.access)) if found is None else found.required
+        required = bool(self._mirror.list(self._keys.access)) if found is None else found.required
+        if known is not None:
+            known.required = required
+        return required
 
     def forget(self, _changes: object = None) -> None:
         """Forget the results of checks: the table changes now. Called once, they are kept."""
-        self._known = {}
+        self._known = _Known()
 
     def check(self, caller: Caller, request: AccessRequest) -> bool:
         """Raise unless ``caller`` may do what ``request`` describes.
@@ -103,7 +107,7 @@ class Access:
         """
         known = self._known
         key = (caller, request.command, request.perm, request.module)
-        if known and known.get(key) and not _expired(caller):
+        if known is not None and known.allowed.get(key) and not _expired(caller):
             return True
         error = self.refusal(caller, request)
         if error is not None:
@@ -112,13 +116,15 @@ class Access:
             raise error
         if known is None:
             return False
-        if key not in known:
-            if len(known) >= KNOWN_MAX:
-                known.clear()
-            known[key] = request.command not in BY_ARGUMENTS and self.is_allowed(
-                caller, AccessRequest(request.command, request.perm, request.module)
-            )
-        return known[key]
+        if (found := known.allowed.get(key)) is not None:
+            return found
+        found = request.command not in BY_ARGUMENTS and self.is_allowed(
+            caller, AccessRequest(request.command, request.perm, request.module)
+        )
+        if len(known.allowed) >= KNOWN_MAX:
+            known.allowed.clear()
+        known.allowed[key] = found
+        return found
 
     def note_unauthenticated(self, address: str, what: str) -> None:
         """Note that a client at ``address`` showed nothing valid when it asked for ``what``."""
@@ -261,6 +267,22 @@ class Access:
         if caller.token_id and self.tokens.find(caller.token_id) is None:
             return "the token was removed"
         return ""
+
+
+class _Known:
+    """What the table is known to say until it changes. What was read before goes into the old one.
+
+    Attributes:
+        required: Whether clients must authenticate; None until somebody asks.
+        allowed: Who may do what, whatever the arguments; False: it depends on them.
+
+    """
+
+    __slots__ = ("allowed", "required")
+
+    def __init__(self) -> None:
+        self.required: bool | None = None
+        self.allowed: dict[tuple[Caller, str, str, str], bool] = {}
 
 
 def _expired(caller: Caller) -> bool:

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from mgr.addresses import split_address
@@ -230,6 +231,18 @@ def listen_at(listen: str, setting: str, backlog: int) -> socket.socket:
     return listener
 
 
+class _Opening(asyncio.Protocol):
+    """Makes a connection's protocol once TLS is agreed on: many a client never gets there."""
+
+    def __init__(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+        self._make_protocol = make_protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        protocol = self._make_protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class Acceptor:
     """Accepts the connections of one listening socket."""
 
@@ -277,7 +290,7 @@ class Acceptor:
             with contextlib.suppress(OSError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
-                lambda: self._make_protocol(connection),
+                lambda: _Opening(partial(self._make_protocol, connection)),
                 accepted,
                 ssl=self._tls,
                 ssl_handshake_timeout=HEAD_S if self._tls else None,

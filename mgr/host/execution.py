@@ -225,8 +225,11 @@ class ThreadExecution:
         def call() -> object:
             # Only now: it waited for the thread, and the process may have been paused.
             check_may_begin(request, name, self._may_begin, self._clock)
+            run = partial(handle, request.inbuf, request.arguments)
+            if trace is None:
+                return run_command(run, name, command)
             with Carried(trace), part(f"module {name}"):
-                return run_command(partial(handle, request.inbuf, request.arguments), name, command)
+                return run_command(run, name, command)
 
         return self._command_calls.run(self._bridge, name, command, request.caller, call)
 

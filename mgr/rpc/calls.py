@@ -71,7 +71,8 @@ class Calls:
             )
             answer = SessionResponse(id=number, response=response)
         except MgrError as error:
-            answer = _refusal(number, error)
+            # A frame that it passed may have it in a variable: both would be garbage for minutes.
+            answer = _refusal(number, error.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - the RPC edge: one command, not the stream
             answer = _refusal(number, internal("Session", error))
         finally:

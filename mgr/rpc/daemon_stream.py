@@ -120,6 +120,9 @@ class DaemonStreamHandler:
                     raise ended  # cancels what still runs or waits to be written
         except* MgrError:
             pass
+        finally:
+            # They have references to this handler: all of it would be garbage for minutes.
+            del self._calls, self._tasks
         if isinstance(ended, NotActiveError):
             raise ended  # all streams end like this after a failover: not logged for each
         if ended is not None:

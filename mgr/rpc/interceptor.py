@@ -144,7 +144,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             caller = self._authorizer.caller_of(context)
             await self._unread.wait_room(caller)
             answer = await behaviour(request, context)
-            self._unread.until_sent(caller, answer.ByteSize(), context)
+            self._unread.until_sent(caller, answer.ByteSize())
             return answer
 
         return unary
@@ -204,7 +204,8 @@ async def refuse(context: Context, error: MgrError) -> NoReturn:
     status = status_of(error)
     try:
         await context.abort(code_of(error), status.message, trailers_of(status))
-    except grpc.aio.AbortError:
+    except grpc.aio.AbortError as aborted:
+        _forget_frames(aborted)
         raise
     except grpc.aio.BaseError as failed:
         # The client is gone, or reads nothing, so that a message is still under way. The call then
@@ -212,6 +213,20 @@ async def refuse(context: Context, error: MgrError) -> NoReturn:
         log.debug("call ended without a status", extra={"error": str(failed)})
         raise asyncio.CancelledError from None
     raise AssertionError("abort always raises")
+
+
+def _forget_frames(aborted: grpc.aio.AbortError) -> None:
+    """Have ``aborted`` let go of the frames that it passes, once the current call has ended.
+
+    gRPC keeps the error with the call, and the frames keep the call: they would stay until the next
+    garbage collection, which may be minutes away. A client can make thousands of them a second.
+    """
+
+    def forget(_ended: object) -> None:
+        aborted.__traceback__ = None
+
+    if (task := asyncio.current_task()) is not None:
+        task.add_done_callback(forget)
 
 
 def internal(doing: str, error: Exception) -> InternalError:
@@ -239,11 +254,12 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
             check(request, context)
             return await behaviour(request, context)
         except MgrError as error:
-            # gRPC keeps the error that ends a call, and with it these frames, in a cycle, which is
-            # garbage for minutes. A request can be megabytes.
+            # A frame that the error passed may have it in a variable: a cycle, which is garbage for
+            # minutes and keeps the request, which can be megabytes.
             del request
             await refuse(context, error.with_traceback(None))
-        except grpc.aio.AbortError:
+        except grpc.aio.AbortError as aborted:
+            _forget_frames(aborted)
             raise
         except grpc.aio.BaseError as error:
             # gRPC cannot read or write any more: the client is gone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -54,7 +55,8 @@ class SessionHandler:
         """Serve the stream of ``context``, opened by ``caller``."""
         self._context = context
         self._streams = streams
-        self._calls = Calls(execute, self._write, clock=clock, caller=caller)
+        # Made when it is used: it has a reference to this handler.
+        self._make_calls = partial(Calls, execute, clock=clock, caller=caller)
 
     async def run(self) -> None:
         """Serve until the stream ends.
@@ -63,8 +65,12 @@ class SessionHandler:
             MgrError: The reason why the stream ends, unless the client closed it.
 
         """
-        async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(self._read(tasks))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(tasks))
+        except asyncio.CancelledError as error:
+            # The group's frame has it in a variable: both would be garbage for minutes.
+            raise error.with_traceback(None)  # noqa: B904, TRY201 - the same one
         if ended := reader.result():
             raise ended
 
@@ -73,7 +79,7 @@ class SessionHandler:
         try:
             with self._streams.endable(), self._context.reading():
                 # Looked up once: it is what each message begins with.
-                read, calls = self._context.read, self._calls
+                read, calls = self._context.read, self._make_calls(self._write)
                 while (message := await read()) is not grpc.aio.EOF:
                     if type(message) is MalformedMessage:
                         return message.error

@@ -76,21 +76,22 @@ class UnreadAnswers:
                     await freed.wait()
         raise self._refusal(who)
 
-    def until_sent(self, caller: Caller, size: int, context: Context) -> None:
-        """Count the answer of a unary call, of ``size`` bytes, until the call has ended.
+    def until_sent(self, caller: Caller, size: int) -> None:
+        """Count the answer of a unary call, of ``size`` bytes, until the current task has ended.
+
+        That is gRPC's for this call. It also has callbacks of a call, which would keep the call
+        until the next garbage collection: each has a reference to it.
 
         Raises:
             OutcomeUnknownError: Far too much is unread: the answer is not sent, though it ran.
 
         """
         self.check_answer(caller)
-        who = identity(caller)
+        who, task = identity(caller), asyncio.current_task()
+        if task is None:
+            raise AssertionError("gRPC serves each call in a task")
         self.add(who, size)
-
-        def release(_: Context) -> None:
-            self.remove(who, size)
-
-        context.add_done_callback(release)  # type: ignore[arg-type]  # the stubs' protocol is private
+        task.add_done_callback(lambda _: self.remove(who, size))
 
     def grow(self, caller: Caller, size: int) -> None:
         """Count ``size`` more bytes, or less, that a connection keeps for ``caller``."""

@@ -8,24 +8,42 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 from tests.support import process
+from tests.support.cluster import wait_for
 
 
 @contextlib.contextmanager
 def mailbox():
     """Yield the port of a mail server, and the mails that it received."""
     got = []
+    connected = set()
+
+    class MailSession(SMTP):
+        def connection_made(self, transport):
+            connected.add(self)
+            super().connection_made(transport)
+
+        def connection_lost(self, error):
+            super().connection_lost(error)
+            connected.discard(self)
+
+    class MailServer(Controller):
+        def factory(self):
+            return MailSession(self.handler, **self.SMTP_kwargs)
 
     class MailHandler:
         async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
             got.append(envelope.content.decode())
             return "250 OK"
 
-    server = Controller(MailHandler(), hostname="127.0.0.1", port=process.free_port())
+    server = MailServer(MailHandler(), hostname="127.0.0.1", port=process.free_port())
     server.start()
     try:
         yield server.port, got
+        # The module may send another mail at this moment, and ``stop`` leaves its socket open.
+        wait_for(lambda: not connected, "the end of the module's last session")
     finally:
         server.stop()
 

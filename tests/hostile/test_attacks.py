@@ -298,9 +298,10 @@ def test_memory_is_given_back(target):
         return target.memory_bytes() / target.memory_before
 
     with contextlib.suppress(TimeoutError):
-        wait_for(lambda: grown() < 1.3, "the memory", 40)
+        wait_for(lambda: grown() < 1.1, "the memory", 40)
 
-    assert grown() < 1.3, target.memory_after
+    print("GROWN", grown())
+    assert grown() < 1.1, target.memory_after
 
 
 async def test_one_certificate_does_not_fill_etcd(target):

@@ -122,41 +122,51 @@ async def test_a_watch_that_does_not_read_ends(small, monkeypatch):
 
 
 class Calls:
-    """Contexts of calls that end when the test says so."""
+    """Calls that end when the test says so; each is served by a task of its own, as gRPC does."""
 
-    def __init__(self):
-        self.ends = []
+    def __init__(self, answers, tasks):
+        self.answers, self.tasks = answers, tasks
+        self.over = asyncio.Event()
 
-    def add_done_callback(self, callback):
-        self.ends.append(callback)
+    async def answer(self, size):
+        """Answer a call of OPS; it goes on until ``over`` is set."""
+        answered = asyncio.get_running_loop().create_future()
 
-    def end(self):
-        self.ends.pop(0)(self)
+        async def serve():
+            try:
+                answered.set_result(self.answers.until_sent(OPS, size))
+            except OutcomeUnknownError as error:
+                answered.set_exception(error)
+            await self.over.wait()
+
+        self.tasks.create_task(serve())
+        await answered
 
 
-async def test_what_is_unread_is_counted_by_caller_and_in_total(small):
+async def test_what_is_unread_is_counted_by_caller_and_in_total(small, monkeypatch):
     """Somebody else still has room; when all have none, nobody has."""
     limits = ClientLimits(CLOCK.now)
-    answers, calls = UnreadAnswers(limits), Calls()
-    answers.until_sent(OPS, 1000 * KIB, calls)
-    with pytest.raises(OverloadedError, match="are not read"):
-        await answers.wait_room(OPS)
-    await answers.wait_room(ADA)
-    answers.until_sent(OPS, 1000 * KIB, calls)
-    with pytest.raises(OutcomeUnknownError, match="it ran"):
-        answers.until_sent(OPS, 1, calls)
-
+    answers = UnreadAnswers(limits)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(answers.wait_room(OPS))
+        calls = Calls(answers, tasks)
+        await calls.answer(1000 * KIB)
+        with pytest.raises(OverloadedError, match="are not read"):
+            await answers.wait_room(OPS)
+        await answers.wait_room(ADA)
+        await calls.answer(1000 * KIB)
+        with pytest.raises(OutcomeUnknownError, match="it ran"):
+            await calls.answer(1)
+        waiting = tasks.create_task(answers.wait_room(OPS))
         await asyncio.sleep(0)
-        calls.end()
-        calls.end()
+        assert not waiting.done()
+        calls.over.set()
     assert answers.total_bytes == 0
-    unread.TOTAL_BYTES_MAX, before = 1, unread.TOTAL_BYTES_MAX
-    try:
-        answers.until_sent(OPS, 1, calls)
+
+    monkeypatch.setattr(unread, "TOTAL_BYTES_MAX", 1)
+    async with asyncio.TaskGroup() as tasks:
+        calls = Calls(answers, tasks)
+        await calls.answer(1)
         with pytest.raises(OverloadedError):
             await answers.wait_room(ADA)
-    finally:
-        unread.TOTAL_BYTES_MAX = before
+        calls.over.set()
     assert set(limits.recent()) == {"unread", "unread_total"}
