@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.errors import InvalidArgumentError, MgrError, OverloadedError
-from mgr.rpc.interceptor import internal
+from mgr.rpc.edge import internal
 from mgr.rpc.status import status_of
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionRequest, SessionResponse
 

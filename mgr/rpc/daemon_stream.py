@@ -27,6 +27,7 @@ from mgr.log_throttle import LogThrottle
 from mgr.rpc.authorization import Authorizer, address_of
 from mgr.rpc.calls import Calls, Write
 from mgr.rpc.codec import span
+from mgr.rpc.edge import MalformedMessage
 from mgr.rpc.fleet_codec import (
     counters_in,
     daemon_answer_in,
@@ -34,7 +35,6 @@ from mgr.rpc.fleet_codec import (
     execute_request_of,
     open_request_in,
 )
-from mgr.rpc.interceptor import MalformedMessage
 from mgr.rpc.limits import JoinLimits, identity
 from mgr.rpc.revocation import RevocableStream
 from mgr.rpc.streams import Streams

@@ -1,6 +1,6 @@
 """Gating of gRPC calls: a call that answers as the active is answered only in a valid term.
 
-The table lists every method of this server. The interceptor applies it, so that no servicer has to
+The table lists every method of this server. ``mgr.rpc.edge`` applies it, so that no servicer has to
 check the gate itself. The reasons for each kind of gating are in docs/adr/0037.
 """
 

@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mgr.errors import MgrError
-from mgr.rpc.interceptor import refuse
+from mgr.rpc.edge import refuse
 from mgr.rpc.streams import Streams
 from mgr.waiting import Broadcast
 

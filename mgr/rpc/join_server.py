@@ -16,7 +16,7 @@ from mgr.host.server_tls import ServerTls
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.certificate import CertificateServicer
 from mgr.rpc.credentials import connections_max
-from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.edge import Edge, EdgeServer
 from mgr.rpc.open_port import LOOPBACK, OpenPort, open_port
 from mgr.rpc.v1 import certificate_pb2
 from mgr.settings import Settings
@@ -65,7 +65,7 @@ class JoinServer:
 async def serve_join(
     settings: Settings,
     servicer: CertificateServicer,
-    interceptor: StatusInterceptor,
+    edge: Edge,
     tls: ServerTls | None,
     limits: ClientLimits,
     tasks: asyncio.TaskGroup | None,
@@ -81,11 +81,11 @@ async def serve_join(
     if not settings.join_listen or tls is None or tasks is None:
         return None
     most = min(CONNECTIONS_MAX, connections_max(CONNECTIONS_SHARE))
-    server = grpc.aio.server(
-        interceptors=[interceptor],
+    bare = grpc.aio.server(
         options=[*_OPTIONS, ("grpc.max_allowed_incoming_connections", most)],
         maximum_concurrent_rpcs=CALLS_MAX,
     )
+    server = EdgeServer(bare, edge)
     server.add_generic_rpc_handlers((_JoinOnly(servicer),))
     inner_port = server.add_insecure_port(f"{LOOPBACK}:0")
     port = open_port(

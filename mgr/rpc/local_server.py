@@ -34,8 +34,8 @@ from mgr.errors import (
     TooLargeError,
 )
 from mgr.rpc.command import CommandServicer
+from mgr.rpc.edge import MalformedMessage, internal, lenient
 from mgr.rpc.gated import GateEnforcer
-from mgr.rpc.interceptor import MalformedMessage, internal, lenient
 from mgr.rpc.limits import (
     CALLER_BYTES_MAX,
     LOCAL_CONNECTION,

@@ -25,9 +25,9 @@ from mgr.rpc.certificate import CertificateServicer
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.credentials import bind, connections_max
+from mgr.rpc.edge import Edge, EdgeServer
 from mgr.rpc.gated import CallGate, GateEnforcer
 from mgr.rpc.health import HealthServicer
-from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.join_server import JoinServer, TokenAuthorizer, serve_join
 from mgr.rpc.limits import JoinLimits, StreamLimits
 from mgr.rpc.local_server import LocalServer, methods_of
@@ -155,7 +155,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     limits = limits or ClientLimits(clock.now)
     total, unread = StreamLimits(limits, settings.grpc_streams_max), UnreadAnswers(limits)
     checks = (enforcer, total, unread, ArrivingRequests(limits))
-    server = _make_server(settings, StatusInterceptor(authorizer, *checks))
+    server = _make_server(settings, Edge(authorizer, *checks))
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, unread)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager = ManagerServicer(
@@ -176,7 +176,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     opened = _open_ports(server, settings, tls := tls or ServerTls.of(settings), limits, tasks)
     address = _bind(server, settings, tls, opened)
     await server.start()
-    edge = StatusInterceptor(by_token, *checks)
+    edge = Edge(by_token, *checks)
     join = await serve_join(settings, joins, edge, tls, limits, tasks)
     local = LocalServer(
         methods_of(commands, manager, enforcer, unread), clock, total, unread, tasks
@@ -185,13 +185,13 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     return GrpcServer(server, address, health, streams, opened=opened, join=join, local=local)
 
 
-def _make_server(settings: Settings, edge: StatusInterceptor) -> grpc.aio.Server:
-    return grpc.aio.server(
-        interceptors=[edge],
+def _make_server(settings: Settings, edge: Edge) -> grpc.aio.Server:
+    server = grpc.aio.server(
         options=_options(settings),
         # Of all connections, those included whose request has not arrived.
         maximum_concurrent_rpcs=2 * settings.grpc_streams_max,
     )
+    return EdgeServer(server, edge)
 
 
 def _identity(settings: Settings, incarnation: str) -> ServerIdentity:

@@ -14,7 +14,7 @@ from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.errors import MgrError
 from mgr.rpc.calls import Calls, Executor
-from mgr.rpc.interceptor import MalformedMessage
+from mgr.rpc.edge import MalformedMessage
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1.command_pb2 import SessionResponse
 
@@ -70,7 +70,7 @@ class SessionHandler:
                 reader = tasks.create_task(self._read(tasks))
         except asyncio.CancelledError as error:
             # The group's frame has it in a variable: both would be garbage for minutes.
-            raise error.with_traceback(None)  # noqa: B904, TRY201 - the same one
+            raise error.with_traceback(None)  # noqa: B904 - the same one
         if ended := reader.result():
             raise ended
 

@@ -43,8 +43,8 @@ from mgr.pki.private_key import PrivateKey
 from mgr.pki.subject import addresses_of
 from mgr.pki.token_text import TokenText
 from mgr.rpc.codec import arguments_in
+from mgr.rpc.edge import lenient
 from mgr.rpc.fleet_codec import daemon_status_in, open_request_in
-from mgr.rpc.interceptor import lenient
 from mgr.rpc.local_frames import REQUEST, FrameReader, FrameTooLargeError
 from mgr.rpc.v1 import certificate_pb2, command_pb2, manager_pb2
 from mgr.rpc.v1 import cluster_pb2 as pb

@@ -23,8 +23,8 @@ from tests.support.cluster import MGRD, Cluster, lines, wait_for
 from tests.support.secured_etcd import Certificates
 
 HERE = Path(__file__).parent
-IDLE_COMMANDS = 100
-"""Commands before the first attack: what the load takes without one."""
+IDLE_COMMANDS = 300
+"""Commands before the first attack: what the load takes without one, in time and in memory."""
 QUOTA_BYTES = 24 << 20
 """What the managers take for etcd's quota."""
 ENTRIES = {

@@ -300,7 +300,6 @@ def test_memory_is_given_back(target):
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: grown() < 1.1, "the memory", 40)
 
-    print("GROWN", grown())
     assert grown() < 1.1, target.memory_after
 
 

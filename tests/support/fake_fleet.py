@@ -21,8 +21,8 @@ from mgr.errors import MgrError, NotActiveError, ReplacedError
 from mgr.rpc.arriving import ArrivingRequests
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import value_of
+from mgr.rpc.edge import Edge, EdgeServer
 from mgr.rpc.gated import GateEnforcer
-from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.limits import StreamLimits
 from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
@@ -140,14 +140,14 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         # It refuses by itself where it does not lead.
         gate = Gate(CLOCK, lambda: None)
         gate.extend(1, math.inf)
-        edge = StatusInterceptor(
+        edge = Edge(
             Authorizer(OPEN, certificates=False, encrypted=False),
             GateEnforcer(gate, CLOCK, hold_s=1),
             StreamLimits(limits := ClientLimits(CLOCK.now), 1000),
             UnreadAnswers(limits),
             ArrivingRequests(limits),
         )
-        self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
+        self.server = EdgeServer(grpc.aio.server(options=OPTIONS), edge)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
         manager_pb2_grpc.add_ManagerServiceServicer_to_server(self, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")

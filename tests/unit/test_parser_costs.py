@@ -27,7 +27,7 @@ from mgr.errors import MgrError
 from mgr.link import UNREADABLE, from_worker
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.command import WORDS_MAX
-from mgr.rpc.interceptor import lenient
+from mgr.rpc.edge import lenient
 from mgr.rpc.local_frames import REQUEST, FrameReader
 from mgr.rpc.v1.cluster_pb2 import CounterDeclaration, Declare, ReportRequest
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, SessionRequest, Value, ValueList

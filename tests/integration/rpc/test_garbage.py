@@ -17,8 +17,8 @@ from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from tests.integration.rpc.cluster import cluster, until
 
 CALLS = 20
-OTHER_CALLS_MAX = 2
-"""Calls that are not over, of the client's own connections."""
+OTHERS_MAX = 2
+"""Calls that may not be over, as of the client that was the last."""
 
 
 @pytest.fixture
@@ -96,4 +96,4 @@ async def test_a_call_that_is_over_leaves_no_garbage(uncollected, call):
                 active.fails = [NotFoundError("it is not there")]
                 await call(channel)
             async with asyncio.timeout(10):
-                await until(lambda: uncollected() <= OTHER_CALLS_MAX)
+                await until(lambda: uncollected() <= OTHERS_MAX)

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from mgr.errors import InvalidArgumentError
-from mgr.rpc import interceptor
+from mgr.rpc import edge
 
 
 class Request:
@@ -29,9 +29,9 @@ async def behaviour(request, _context):
 
 
 async def test_no_frame_of_the_error_that_ends_a_call_has_its_request():
-    edge = interceptor._edge(behaviour, lambda *_: None, "/a/B")
+    wrapped = edge._edge(behaviour, lambda *_: None, "/a/B")
     with pytest.raises(grpc.aio.AbortError) as ended:
-        await edge(Request(), SimpleNamespace(abort=abort))
+        await wrapped(Request(), SimpleNamespace(abort=abort))
 
     error, kept = ended.value, []
     while error is not None:

@@ -1,10 +1,13 @@
-"""Interceptor that converts every error of a servicer to a gRPC status. It is the only place."""
+"""Converts every error of a servicer to a gRPC status, and applies limits. It is the only place.
+
+A handler is wrapped once. gRPC's interceptors are asked for each call, in a coroutine more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
@@ -50,7 +53,7 @@ class MalformedMessage:
     error: MgrError
 
 
-class StatusInterceptor(grpc.aio.ServerInterceptor):
+class Edge:
     """Converts ``MgrError`` to its status, and any other exception to INTERNAL and a log line."""
 
     def __init__(
@@ -71,30 +74,27 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         self._authorizer = authorizer
         self._stream_limits = streams
         self._enforcer = enforcer
-        self._wrapped: dict[str, Any] = {}
 
         async def refuse_metadata(_requests: Any, context: Context) -> NoReturn:
             await refuse(context, streams.refuse_metadata(authorizer.sender_of(context)))
 
         self._refuse_metadata: Any = grpc.stream_unary_rpc_method_handler(refuse_metadata)
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[Any], Awaitable[Any]],
-        handler_call_details: Any,
-    ) -> Any:
-        """Wrap the handlers; those of health and reflection are open to everybody."""
-        method: str = handler_call_details.method
-        if not allow_metadata(handler_call_details.invocation_metadata):
-            # Before anything reads it: gRPC makes it again each time, of what may be 16 MiB.
-            return self._refuse_metadata
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
-        if method not in self._wrapped:
+    def handler(self, details: Any, inner: grpc.GenericRpcHandler, wrapped: dict[str, Any]) -> Any:
+        """Return the handler of a call, made from that of ``inner``; None if that serves it not.
+
+        ``wrapped`` keeps those that were made. The services of health and reflection are open to
+        everybody.
+        """
+        method: str = details.method
+        if (made := wrapped.get(method)) is None:
+            handler = inner.service(details)
+            if handler is None:
+                return None
             wrap = self._wrap if method.startswith(OURS) else self._wrap_open
-            self._wrapped[method] = wrap(handler, method)
-        return self._wrapped[method]
+            made = wrapped[method] = wrap(handler, method)
+        # Before anything else reads it: gRPC makes it again each time, of what may be 16 MiB.
+        return made if allow_metadata(details.invocation_metadata) else self._refuse_metadata
 
     def _wrap(self, handler: Any, method: str) -> Any:
         kind = _kind(handler)
@@ -197,6 +197,59 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 await refuse(context, error)
 
         return generate
+
+
+class EdgeServer(grpc.aio.Server):
+    """A server whose services are behind an ``Edge``."""
+
+    def __init__(self, server: grpc.aio.Server, edge: Edge) -> None:
+        """Add services to ``server``."""
+        self._server = server
+        self._edge = edge
+
+    def add_generic_rpc_handlers(
+        self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]
+    ) -> None:
+        """See ``grpc.aio.Server``."""
+        behind = [_BehindEdge(each, self._edge) for each in generic_rpc_handlers]
+        self._server.add_generic_rpc_handlers(behind)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, Any]
+    ) -> None:
+        """Add none: they are the same as the generic ones, and would be asked before them."""
+
+    def add_insecure_port(self, address: str) -> int:
+        """See ``grpc.aio.Server``."""
+        return self._server.add_insecure_port(address)
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """See ``grpc.aio.Server``."""
+        return self._server.add_secure_port(address, server_credentials)
+
+    async def start(self) -> None:
+        """See ``grpc.aio.Server``."""
+        await self._server.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """See ``grpc.aio.Server``."""
+        await self._server.stop(grace)
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - gRPC's name
+        """See ``grpc.aio.Server``."""
+        return await self._server.wait_for_termination(timeout)
+
+
+class _BehindEdge(grpc.GenericRpcHandler):
+    """The handlers of one service, as an ``Edge`` wraps them."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler, edge: Edge) -> None:
+        self._inner = inner
+        self._edge = edge
+        self._wrapped: dict[str, Any] = {}
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._edge.handler(handler_call_details, self._inner, self._wrapped)
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:
