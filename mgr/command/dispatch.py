@@ -184,11 +184,8 @@ class Dispatcher:
         if command.mutates:
             return await self._run_in_background(job, self._change(job, runner))
         self._count_start()
-        reading = self._read(job, runner)
         try:
-            if job.deadline_s == math.inf:
-                return await reading
-            return await self._with_deadline(job, reading)
+            return await self._with_deadline(job, self._read(job, runner))
         finally:
             self._count_end()
 
