@@ -21,6 +21,8 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 WORKER: Final = "mgr.worker"
 """The module that a worker runs, as its command line shows."""
+REAPER: Final = "reaper.py"
+"""The program between guard and worker, whose command line ends with the worker's."""
 HELPER: Final = "lab-helper"
 """What a process calls itself that a module of the laboratory has forked."""
 OTHERS: Final = frozenset({HELPER, "mgr-zygote", "mgr-module"})
@@ -108,9 +110,14 @@ def workers(guard_pid: int) -> list[int]:
     found = [
         pid
         for pid in descendants(guard_pid)
-        if WORKER in command_line(pid) and name_of(pid) not in OTHERS and not gone(pid)
+        if WORKER in (line := command_line(pid))
+        # Not the reaper, if it has just killed its worker: to stop or kill that would be another
+        # fault, which leaves what the worker had started to nobody.
+        and not any(word.endswith(REAPER) for word in line)
+        and name_of(pid) not in OTHERS
+        and not gone(pid)
     ]
-    # Whatever stands between guard and worker may have the same command line: the lowest is it.
+    # Whatever else stands between the two may have the same command line: the lowest is it.
     return found[-1:]
 
 
