@@ -74,25 +74,25 @@ class Edge:
         self._authorizer = authorizer
         self._stream_limits = streams
         self._enforcer = enforcer
+        self._wrapped: dict[str, Any] = {}
 
         async def refuse_metadata(_requests: Any, context: Context) -> NoReturn:
             await refuse(context, streams.refuse_metadata(authorizer.sender_of(context)))
 
         self._refuse_metadata: Any = grpc.stream_unary_rpc_method_handler(refuse_metadata)
 
-    def handler(self, details: Any, inner: grpc.GenericRpcHandler, wrapped: dict[str, Any]) -> Any:
+    def handler(self, details: Any, inner: grpc.GenericRpcHandler) -> Any:
         """Return the handler of a call, made from that of ``inner``; None if that serves it not.
 
-        ``wrapped`` keeps those that were made. The services of health and reflection are open to
-        everybody.
+        The services of health and reflection are open to everybody.
         """
         method: str = details.method
-        if (made := wrapped.get(method)) is None:
+        if (made := self._wrapped.get(method)) is None:
             handler = inner.service(details)
             if handler is None:
                 return None
             wrap = self._wrap if method.startswith(OURS) else self._wrap_open
-            made = wrapped[method] = wrap(handler, method)
+            made = self._wrapped[method] = wrap(handler, method)
         # Before anything else reads it: gRPC makes it again each time, of what may be 16 MiB.
         return made if allow_metadata(details.invocation_metadata) else self._refuse_metadata
 
@@ -246,10 +246,9 @@ class _BehindEdge(grpc.GenericRpcHandler):
     def __init__(self, inner: grpc.GenericRpcHandler, edge: Edge) -> None:
         self._inner = inner
         self._edge = edge
-        self._wrapped: dict[str, Any] = {}
 
     def service(self, handler_call_details: Any) -> Any:
-        return self._edge.handler(handler_call_details, self._inner, self._wrapped)
+        return self._edge.handler(handler_call_details, self._inner)
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:
